@@ -1,0 +1,108 @@
+"""The steps from nothing to a running cloud."""
+
+import concurrent.futures
+import shutil
+
+from tests.lab import (
+    bootstrap, conf, databases, environment, packages, ports, runtime, services, state,
+)
+from tests.lab.cloud import Cloud
+from tests.lab.common import LabError
+
+_LEFTOVERS = ('conf', 'data', 'home', 'log')
+
+
+def prepare_folder(folder):
+    """Make the lab's folder, or empty it of an earlier lab.
+
+    :raises LabError: a lab is in it, or something else
+    """
+    if state.exists(folder):
+        old = state.load(folder)
+        running = [name for name in old.processes if runtime.alive(old, name)]
+        if running:
+            raise LabError(
+                f'a lab is in {folder}, and {len(running)} of its services run.\n'
+                f'Look at it with `python -m tests.lab status --dir {folder}`, '
+                f'stop it with `python -m tests.lab down --dir {folder}`.')
+        old.forget()
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / state.SIGN).exists():
+        raise LabError(f'{folder} holds something that is not a lab: name an empty folder')
+    (folder / state.SIGN).touch()
+    for name in _LEFTOVERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def install(progress):
+    """Packages and the virtual environment, whatever is missing; returns the latter's path."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        both = [pool.submit(packages.ensure_packages, progress),
+                pool.submit(environment.ensure_venv, progress)]
+        return [one.result() for one in both][1]
+
+
+def new_state(folder, venv, bind, hosts, settings):
+    """The State of a new lab, its ports reserved, saved."""
+    lab_state = state.State(
+        folder=folder, venv=venv, bind=bind, ports=ports.claim(folder, bind),
+        hosts=[f'compute{number}' for number in range(1, hosts + 1)],
+        settings={**services.SETTINGS, **(settings or {})})
+    lab_state.save()
+    return lab_state
+
+
+def start_all(lab_state, session, progress):
+    """Start all services, in the order that keeps both cores busy, and fill the cloud.
+
+    Loading Python code is most of the work, so each is started as soon as it can use what it
+    needs, and only then waited for.
+
+    :param session: function that gives the administrator's keystoneauth1 session
+    """
+    services.write_conf(lab_state)
+    conf.write_all(lab_state)
+    template = databases.ensure_template(lab_state, progress)
+
+    def start(*names):
+        for name in names:
+            runtime.start(lab_state, name)
+
+    def wait(*names):
+        for name in names:
+            runtime.wait_ready(lab_state, name)
+
+    with progress.phase('message queue, databases, Keystone'):
+        start('epmd', 'memcached')
+        databases.restore(template, lab_state)
+        wait('epmd')
+        start('mariadb', 'rabbitmq')
+        wait('mariadb', 'memcached')
+        start('keystone')
+        wait('keystone')
+    with progress.phase('accounts'):
+        # None of these four authenticates before it is asked something.
+        start('nova-api', 'placement', 'glance', 'neutron')
+        admin = session()
+        bootstrap.accounts(admin, lab_state)
+    with progress.phase('OpenStack services'):
+        wait('rabbitmq')
+        start(*services.RPC_SERVICES, *lab_state.hosts)
+        wait('nova-api', 'placement', 'glance', 'neutron')
+        bootstrap.flavor(admin, lab_state)
+        bootstrap.image(admin, lab_state)
+    with progress.phase(f'{len(lab_state.hosts)} compute hosts'):
+        wait_hosts(lab_state, Cloud(admin, lab_state.urls))
+
+
+def wait_hosts(lab_state, cloud, timeout=240):
+    """Wait until Nova sees every compute host up.
+
+    :raises LabError: not in time, or a service has ended; says which and shows its log
+    """
+    try:
+        cloud.wait_up(lab_state.hosts, timeout)
+    except LabError:
+        for name in (*services.RPC_SERVICES, *lab_state.hosts):
+            runtime.wait_ready(lab_state, name)
+        raise

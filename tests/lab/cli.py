@@ -1,0 +1,168 @@
+"""The command line: ``python -m tests.lab COMMAND``."""
+
+import argparse
+import json
+import signal
+import sys
+
+from keystoneauth1 import exceptions
+
+from tests.lab import lab as labs
+from tests.lab import services
+from tests.lab.cloud import MICROVERSION
+from tests.lab.common import LabError, Progress
+from tests.lab.state import REGION
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    # A SIGTERM ends an `up` like Ctrl-C does: it cleans up first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        return options.command(options) or 0
+    except LabError as error:
+        print(f'error: {error}', file=sys.stderr)
+    except exceptions.ClientException as error:
+        print(f'error: the cloud answers: {error}', file=sys.stderr)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+    return 1
+
+
+def up(options):
+    """Bring a lab up."""
+    progress = Progress()
+    settings = {name: getattr(options, name) for name in services.SETTINGS}
+    lab = labs.Lab.up(options.dir, options.hosts, options.servers, options.stopped, options.on,
+                      options.bind, settings, progress)
+    progress(f'up: {len(lab.hosts)} hosts, in {lab.dir}')
+    print(f'Keystone: {lab.urls["auth_url"]}   logs: {lab.log}')
+
+
+def status(options):
+    """Show services, hosts and servers."""
+    report = _report(labs.Lab.load(options.dir))
+    if options.json:
+        print(json.dumps(report, indent=2))
+    else:
+        _print_report(report)
+
+
+def kill_host(options):
+    """SIGKILL a host's nova-compute and all it started."""
+    labs.Lab.load(options.dir).kill_host(options.host)
+
+
+def start_host(options):
+    """Start a host's nova-compute and wait for its heartbeat."""
+    labs.Lab.load(options.dir).start_host(options.host)
+
+
+def stop_host(options):
+    """SIGTERM a host's nova-compute."""
+    labs.Lab.load(options.dir).stop_host(options.host)
+
+
+def bring_back(options):
+    """Start a host if it does not run, lift forced_down, and enable it."""
+    labs.Lab.load(options.dir).bring_back(options.host)
+
+
+def boot(options):
+    """Boot servers on a host."""
+    metadata = dict(pair.partition('=')[::2] for pair in options.meta)
+    for server in labs.Lab.load(options.dir).cloud().boot(
+            options.on, options.servers, options.stopped, options.name, metadata):
+        print(server['id'], server['name'], server['status'])
+
+
+def env(options):
+    """Print shell lines that let the openstack client find the lab."""
+    lab = labs.Lab.load(options.dir)
+    for name, value in lab.credentials[options.account].items():
+        print(f'export OS_{name.upper()}={value}')
+    print('export OS_IDENTITY_API_VERSION=3')
+    print(f'export OS_COMPUTE_API_VERSION={MICROVERSION}')
+    print(f'export OS_REGION_NAME={REGION}')
+
+
+def down(options):
+    """Stop everything."""
+    progress = Progress()
+    found = labs.tear_down(options.dir, options.wipe, progress)
+    progress('down' if found else 'there was no lab')
+
+
+def _report(lab):
+    """What ``status`` shows, as plain data."""
+    pids = lab.pids()
+    report = {
+        'dir': str(lab.dir), 'log': str(lab.log), 'ready': lab.state.ready, 'urls': lab.urls,
+        'services': {name: {'pid': recorded.pid, 'alive': name in pids}
+                     for name, recorded in lab.state.processes.items()},
+        'hosts': {}, 'error': None}
+    try:
+        cloud = lab.cloud()
+        servers = cloud.count()
+        for service in cloud.services('nova-compute'):
+            host = service['host']
+            report['hosts'][host] = {
+                'state': service['state'], 'status': service['status'],
+                'forced_down': service['forced_down'], 'servers': servers.pop(host, {})}
+        report['elsewhere'] = servers
+    except (LabError, exceptions.ClientException) as error:
+        report['error'] = f'Nova does not answer: {error}'
+    return report
+
+
+def _print_report(report):
+    print(f'{report["dir"]}: {"up" if report["ready"] else "not completely up"}')
+    for name, service in report['services'].items():
+        print(f'  {name:<16} {service["pid"]:>8}  {"runs" if service["alive"] else "DEAD"}')
+    for host, seen in sorted(report['hosts'].items()):
+        forced = ', forced down' if seen['forced_down'] else ''
+        servers = ', '.join(f'{n} {kind}' for kind, n in sorted(seen['servers'].items()))
+        print(f'  {host:<16} {seen["state"]}, {seen["status"]}{forced}; '
+              f'servers: {servers or "none"}')
+    for host, counted in report.get('elsewhere', {}).items():
+        print(f'  servers of {host or "no host"}: {counted}')
+    if report['error']:
+        print(f'  {report["error"]}')
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog='python -m tests.lab', description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='COMMAND')
+
+    def command(function):
+        name = function.__name__.replace('_', '-')
+        added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        added.add_argument('--dir', help='folder of the lab (default: $VMHA_LAB_DIR, '
+                                         'or ~/.cache/vmha-lab/default)')
+        added.set_defaults(command=function)
+        return added
+
+    add = command(up).add_argument
+    add('--hosts', type=int, default=4, help='number of compute hosts (default %(default)s)')
+    _add_servers(add, 0)
+    add('--bind', default='127.0.0.1', help='address to listen on (default %(default)s)')
+    for name, value in services.SETTINGS.items():
+        add(f'--{name.replace("_", "-")}', type=int, default=value, metavar='N',
+            help='default %(default)s')
+    command(status).add_argument('--json', action='store_true', help='as JSON')
+    for function in (kill_host, start_host, stop_host, bring_back):
+        command(function).add_argument('host')
+    add = command(boot).add_argument
+    _add_servers(add, 1)
+    add('--name', default='vm', help='how their names begin (default %(default)s)')
+    add('--meta', action='append', default=[], metavar='KEY=VALUE', help='metadata; repeatable')
+    command(env).add_argument('--account', choices=('admin', 'vmha'), default='admin')
+    command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
+    return parser
+
+
+def _add_servers(add, default):
+    add('--servers', type=int, default=default, help='servers to boot (default %(default)s)')
+    add('--stopped', type=int, default=0, help='of these, SHUTOFF ones (default %(default)s)')
+    add('--on', default='compute1', metavar='HOST', help='where (default %(default)s)')

@@ -1,0 +1,172 @@
+"""The configuration files of the lab's services, as far as they differ from the defaults."""
+
+import base64
+import secrets
+import shutil
+
+from tests.lab.state import PASSWORD, REGION
+
+
+def write_all(state):
+    """Write every service's configuration, and make the folders that it names."""
+    for folder in ('images', 'images-staging', 'images-tasks', 'fernet', 'credential', 'neutron'):
+        (state.data / folder).mkdir(parents=True, exist_ok=True)
+    _keys(state)
+    for service, sections in (('keystone', keystone(state)), ('placement', placement(state)),
+                              ('neutron', neutron(state)), ('nova', nova(state))):
+        write(state.conf / service / f'{service}.conf', sections)
+    write(state.conf / 'glance' / 'glance-api.conf', glance(state))
+    for host in state.hosts:
+        write(state.conf / 'nova' / f'{host}.conf', compute(state, host))
+    for service in ('nova', 'neutron'):
+        shutil.copy(state.venv / 'etc' / service / 'api-paste.ini', state.conf / service)
+    shutil.copy(state.venv / 'etc' / 'glance' / 'glance-api-paste.ini', state.conf / 'glance')
+
+
+def write(path, sections):
+    """Write ``{section: {option: value}}`` as a configuration file."""
+    lines = []
+    for section, options in sections.items():
+        lines.append(f'[{section}]')
+        lines.extend(f'{option} = {value}' for option, value in options.items())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def keystone(state):
+    """Keystone, with cheap password hashes: it authenticates all day and guards nothing."""
+    return {
+        'database': _database(state, 'keystone'),
+        'token': {'expiration': 86400},
+        'fernet_tokens': {'key_repository': state.data / 'fernet'},
+        'fernet_receipts': {'key_repository': state.data / 'fernet'},
+        'credential': {'key_repository': state.data / 'credential'},
+        'cache': {'enabled': True, 'backend': 'dogpile.cache.pymemcache',
+                  'memcache_servers': state.urls['memcached']},
+        'identity': {'password_hash_rounds': 4},
+    }
+
+
+def placement(state):
+    """Placement."""
+    return {
+        'placement_database': _database(state, 'placement'),
+        'keystone_authtoken': _authtoken(state, 'placement'),
+    }
+
+
+def glance(state):
+    """Glance, with its images in a folder."""
+    return {
+        'DEFAULT': {'enabled_backends': 'files:file'},
+        'database': _database(state, 'glance'),
+        'glance_store': {'default_backend': 'files'},
+        'files': {'filesystem_store_datadir': state.data / 'images'},
+        'os_glance_staging_store': {'filesystem_store_datadir': state.data / 'images-staging'},
+        'os_glance_tasks_store': {'filesystem_store_datadir': state.data / 'images-tasks'},
+        'paste_deploy': {'flavor': 'keystone'},
+        'oslo_concurrency': {'lock_path': state.data / 'glance-lock'},
+        'keystone_authtoken': _authtoken(state, 'glance'),
+    }
+
+
+def neutron(state):
+    """Neutron without agents: Nova asks it for ports even where servers have none."""
+    return {
+        'DEFAULT': {
+            'core_plugin': 'ml2', 'service_plugins': '', 'auth_strategy': 'keystone',
+            'state_path': state.data / 'neutron', 'transport_url': state.urls['transport_url'],
+            'notify_nova_on_port_status_changes': False,
+            'notify_nova_on_port_data_changes': False,
+            'dhcp_agent_notification': False, 'api_workers': 1, 'rpc_workers': 0,
+        },
+        'database': _database(state, 'neutron'),
+        'ml2': {'type_drivers': 'local', 'tenant_network_types': 'local',
+                'mechanism_drivers': 'logger', 'extension_drivers': ''},
+        'oslo_concurrency': {'lock_path': state.data / 'neutron' / 'lock'},
+        'keystone_authtoken': _authtoken(state, 'neutron'),
+        'nova': _account(state, 'nova'),
+    }
+
+
+def nova(state):
+    """What all of Nova's services share."""
+    return {
+        'DEFAULT': {
+            'host': 'controller', 'my_ip': state.bind, 'state_path': state.data / 'nova',
+            'transport_url': state.urls['transport_url'],
+            'compute_driver': 'fake.FakeDriverWithoutFakeNodes',
+            'report_interval': 2, 'service_down_time': 30, 'rpc_response_timeout': 20,
+            # SIGTERM ends a service in seconds, not in three minutes.
+            'graceful_shutdown_timeout': 3, 'manager_shutdown_timeout': 2,
+            # Periodic tasks begin at once instead of up to a minute later.
+            'periodic_fuzzy_delay': 0,
+            # Each run emits a metrics.update notification.
+            'update_resources_interval': 30, 'compute_monitors': 'cpu.virt_driver',
+            # The fake driver forgets its guests when it stops: nothing to compare records with.
+            'sync_power_state_interval': -1,
+            'resume_guests_state_on_host_boot': False,
+            'vif_plugging_is_fatal': False, 'vif_plugging_timeout': 0,
+        },
+        'api': {'max_limit': 1000},
+        'api_database': _database(state, 'nova_api'),
+        'database': _database(state, 'nova'),
+        'wsgi': {'api_paste_config': state.conf / 'nova' / 'api-paste.ini'},
+        'conductor': {'workers': state.settings['conductor_workers']},
+        # A new host can be used seconds after it appeared, without nova-manage.
+        'scheduler': {'workers': 1, 'discover_hosts_in_cells_interval': 5},
+        'filter_scheduler': {'track_instance_changes': False},
+        'glance': {'api_servers': state.http('glance')},
+        'vnc': {'enabled': False},
+        'notifications': {'notification_format': 'versioned',
+                          'notify_on_state_change': 'vm_and_task_state'},
+        'oslo_messaging_notifications': {'driver': 'messagingv2'},
+        # Reconnect within seconds of RabbitMQ's return.
+        'oslo_messaging_rabbit': {'rabbit_interval_max': 4},
+        'oslo_concurrency': {'lock_path': state.data / 'nova' / 'lock'},
+        'quota': {'driver': 'nova.quota.NoopQuotaDriver'},
+        'keystone_authtoken': _authtoken(state, 'nova'),
+        'placement': _account(state, 'placement'),
+        'neutron': _account(state, 'neutron'),
+        'service_user': {**_account(state, 'nova'), 'send_service_user_token': True},
+    }
+
+
+def compute(state, host):
+    """What one compute host has for itself."""
+    own = state.data / host
+    own.mkdir(parents=True, exist_ok=True)
+    return {'DEFAULT': {'host': host, 'state_path': own},
+            'oslo_concurrency': {'lock_path': own / 'lock'}}
+
+
+def _database(state, name):
+    """A database section; a restarted MariaDB is found again within seconds."""
+    return {'connection': state.urls['database_url'].format(name=name),
+            'max_pool_size': 20, 'max_retries': -1, 'retry_interval': 1}
+
+
+def _account(state, user):
+    """How a service authenticates with Keystone."""
+    return {
+        'auth_type': 'password', 'auth_url': state.urls['auth_url'], 'region_name': REGION,
+        'username': user, 'password': PASSWORD, 'project_name': 'service',
+        'user_domain_name': 'Default', 'project_domain_name': 'Default',
+    }
+
+
+def _authtoken(state, user):
+    """How a service checks the tokens of its callers."""
+    return {**_account(state, user), 'www_authenticate_uri': state.urls['auth_url'],
+            'memcached_servers': state.urls['memcached'], 'service_token_roles_required': True}
+
+
+def _keys(state):
+    """The keys of Keystone's tokens and stored credentials, as keystone-manage would make them."""
+    for repository in ('fernet', 'credential'):
+        folder = state.data / repository
+        folder.chmod(0o700)
+        for number in ('0', '1'):
+            key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+            (folder / number).write_text(key, encoding='ascii')
+            (folder / number).chmod(0o600)

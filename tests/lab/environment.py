@@ -1,0 +1,92 @@
+"""The virtual environment with the OpenStack services, shared by all labs of a user.
+
+It is named after the hash of requirements.txt and of its interpreter, so that a change of the pins
+makes a new one and a lab that still runs keeps the old one.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from tests.lab.common import LabError, cache_dir, locked, run
+
+REQUIREMENTS = pathlib.Path(__file__).with_name('requirements.txt')
+
+_DEBIAN_PYTHON = '/usr/bin/python3'
+_INSTALL_SECONDS = 1800
+
+
+def interpreter():
+    """Path of the Python that the services run on.
+
+    The distribution's own is preferred: its bindings of Ceph and libvirt exist for no other.
+    """
+    probe = 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'
+    if os.path.exists(_DEBIAN_PYTHON):
+        tried = subprocess.run([_DEBIAN_PYTHON, '-c', probe], timeout=60, check=False,
+                               stderr=subprocess.DEVNULL)
+        if tried.returncode == 0:
+            return _DEBIAN_PYTHON
+    return sys.executable
+
+
+def fingerprint():
+    """Twelve hexadecimal digits that change with the pins and with the interpreter."""
+    version = subprocess.run([interpreter(), '-VV'], timeout=60, check=True,
+                             capture_output=True).stdout
+    return hashlib.sha256(REQUIREMENTS.read_bytes() + version).hexdigest()[:12]
+
+
+def venv_dir():
+    """Where the environment is or will be: ``$VMHA_LAB_VENV``, or a folder of the cache."""
+    chosen = os.environ.get('VMHA_LAB_VENV')
+    return pathlib.Path(chosen) if chosen else cache_dir() / f'venv-{fingerprint()}'
+
+
+def ensure_venv(progress):
+    """Build the environment if it is not there, and return its path.
+
+    It is built under another name and renamed when it is complete: what has the name is whole.
+
+    :raises LabError: the installation failed; shows the end of its log
+    """
+    target = venv_dir().absolute()
+    if target.exists():
+        return target
+    lock = target.with_name(target.name + '.lock')
+    with locked(lock, waiting=lambda: progress(f'another process builds {target}: waiting')):
+        if target.exists():
+            return target
+        with progress.phase('OpenStack from the package index'):
+            _build(target, target.with_name(target.name + '.partial'))
+    return target
+
+
+def _build(target, partial):
+    """Make a relocatable environment at ``partial`` and move it to ``target``."""
+    log = target.with_name(target.name + '.log')
+    shutil.rmtree(partial, ignore_errors=True)
+    uv = _uv(log)
+    run([uv, 'venv', '--relocatable', '--python', interpreter(), partial], log, 120)
+    env = dict(os.environ, VIRTUAL_ENV=str(partial), UV_HTTP_TIMEOUT='180')
+    run([uv, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
+        _INSTALL_SECONDS, env)
+    if not (partial / 'bin' / 'nova-compute').exists():
+        raise LabError(f'the installation has no nova-compute: see {log}')
+    partial.rename(target)
+
+
+def _uv(log):
+    """Path of a uv: the one that is installed, or one in an environment of its own."""
+    found = shutil.which('uv')
+    if found:
+        return found
+    helper = cache_dir() / 'uv'
+    uv = helper / 'bin' / 'uv'
+    if not uv.exists():
+        run([interpreter(), '-m', 'venv', '--clear', helper], log, 120)
+        run([helper / 'bin' / 'pip', 'install', 'uv'], log, 300)
+    return str(uv)

@@ -1,0 +1,209 @@
+"""The services of a lab: how each is started, and how one sees that it is ready.
+
+A service's name is also the name of its log. A compute host's nova-compute has the host's name.
+"""
+
+import dataclasses
+import getpass
+import pathlib
+import urllib.error
+import urllib.request
+
+from tests.lab import process
+from tests.lab.conf import write
+from tests.lab.packages import PACKAGES, program
+from tests.lab.ports import answers
+from tests.lab.state import PASSWORD
+
+#: Code of the lab that runs inside the services.
+_INSIDE = pathlib.Path(__file__).with_name('inside')
+
+#: MariaDB's socket, seen from its data folder.
+MARIADB_SOCKET = 'mariadb.sock'
+
+#: Workers and threads, when ``up`` is not told otherwise.
+SETTINGS = {'conductor_workers': 1, 'api_processes': 2, 'api_threads': 8}
+
+#: Services that only report to Nova: they have no port to look at.
+RPC_SERVICES = ('nova-conductor', 'nova-scheduler')
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """How to start one service.
+
+    :ivar env: environment besides the common one
+    :ivar ready: function without arguments; true once it serves, None when only Nova can tell
+    :ivar stop_seconds: how long it may take to end after a SIGTERM
+    """
+
+    name: str
+    command: list
+    env: dict
+    ready: object = None
+    stop_seconds: float = 10
+
+
+def names(state):
+    """All services of the lab, those that others need first."""
+    return ['epmd', 'rabbitmq', 'memcached', 'mariadb', 'keystone', 'placement', 'glance',
+            'neutron', 'nova-api', *RPC_SERVICES, *state.hosts]
+
+
+def describe(state, name):
+    """The Service with this name, which must be one of `names`."""
+    if name in state.hosts:
+        return _compute(state, name)
+    if name in RPC_SERVICES:
+        command = [state.venv / 'bin' / name, '--config-file', state.conf / 'nova' / 'nova.conf']
+        return Service(name, command, {})
+    return _BUILDERS[name](state)
+
+
+def environment(state, extra=None):
+    """The whole environment of a service: little, so that the caller's shell changes nothing."""
+    return {'PATH': f'{state.venv / "bin"}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin',
+            'HOME': str(state.folder / 'home'), 'LANG': 'C.UTF-8',
+            process.MARK: state.mark, **(extra or {})}
+
+
+def write_conf(state):
+    """Write the configuration of those that are not OpenStack, and make their folders."""
+    for folder in (state.data / 'rabbitmq', state.conf, state.log, state.folder / 'home'):
+        folder.mkdir(parents=True, exist_ok=True)
+    (state.conf / 'enabled_plugins').write_text('[].\n', encoding='ascii')
+    (state.conf / 'rabbitmq.conf').write_text(
+        f'listeners.tcp.1 = {state.bind}:{state.ports["rabbitmq"]}\n'
+        'vm_memory_high_watermark.absolute = 1GB\n'
+        'default_user = openstack\n'
+        f'default_pass = {PASSWORD}\n'
+        'loopback_users = none\n', encoding='ascii')
+    write_mariadb_conf(state.conf / 'mariadb.cnf', state.data / 'mariadb', state.bind,
+                       state.ports['mariadb'])
+
+
+def write_mariadb_conf(path, data, bind, port):
+    """Write the configuration of a MariaDB that trades durability for speed."""
+    write(path, {'mysqld': {
+        'user': getpass.getuser(), 'datadir': data, 'bind-address': bind, 'port': port,
+        # Below the data folder, where it is found by a relative, short path: a socket's path
+        # may have no more than 107 characters.
+        'socket': MARIADB_SOCKET, 'pid-file': 'mariadb.pid',
+        'skip-name-resolve': 1, 'max_connections': 1000,
+        'innodb_buffer_pool_size': '256M', 'innodb_log_file_size': '32M',
+        'innodb_flush_log_at_trx_commit': 0, 'innodb_doublewrite': 0,
+        'character-set-server': 'utf8mb4', 'collation-server': 'utf8mb4_general_ci'}})
+
+
+def _epmd(state):
+    # Erlang would start one by itself, but as a daemon that nobody could stop by its record.
+    return Service('epmd', [program('epmd'), '-address', state.bind, '-port', state.ports['epmd']],
+                   {}, lambda: answers(state.bind, state.ports['epmd']))
+
+
+def _rabbitmq(state):
+    interface = state.bind.replace('.', ',')
+    env = {
+        # A node named by address needs no resolver, whatever network the lab is in.
+        'RABBITMQ_NODENAME': f'lab{state.ports["rabbitmq"]}@{state.bind}',
+        'RABBITMQ_USE_LONGNAME': 'true',
+        'RABBITMQ_NODE_IP_ADDRESS': state.bind,
+        'RABBITMQ_NODE_PORT': str(state.ports['rabbitmq']),
+        'RABBITMQ_DIST_PORT': str(state.ports['rabbitmq_dist']),
+        'ERL_EPMD_ADDRESS': state.bind,
+        'ERL_EPMD_PORT': str(state.ports['epmd']),
+        'RABBITMQ_MNESIA_BASE': str(state.data / 'rabbitmq'),
+        'RABBITMQ_LOG_BASE': str(state.log), 'RABBITMQ_LOGS': '-',
+        'RABBITMQ_CONFIG_FILE': str(state.conf / 'rabbitmq'),
+        'RABBITMQ_ENABLED_PLUGINS_FILE': str(state.conf / 'enabled_plugins'),
+        'RABBITMQ_CONF_ENV_FILE': '/dev/null',
+        # Without busy waiting it leaves the cores to those who have work.
+        'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS':
+            f'-kernel inet_dist_use_interface {{{interface}}} '
+            '+sbwt none +sbwtdcpu none +sbwtdio none',
+    }
+    # The distribution's wrapper would switch to its own user.
+    return Service('rabbitmq', [PACKAGES['rabbitmq-server']], env,
+                   lambda: answers(state.bind, state.ports['rabbitmq']), 20)
+
+
+def _memcached(state):
+    command = [program('memcached'), '-u', getpass.getuser(), '-l', state.bind,
+               '-p', state.ports['memcached'], '-m', '64']
+    return Service('memcached', command, {},
+                   lambda: answers(state.bind, state.ports['memcached']))
+
+
+def _mariadb(state):
+    command = [program('mariadbd'), f'--defaults-file={state.conf / "mariadb.cnf"}']
+    return Service('mariadb', command, {},
+                   lambda: answers(state.bind, state.ports['mariadb']), 20)
+
+
+def _keystone(state):
+    env = {'OS_KEYSTONE_CONFIG_DIR': str(state.conf / 'keystone'),
+           'OS_KEYSTONE_CONFIG_FILES': 'keystone.conf'}
+    return _web(state, 'keystone', 'keystone.wsgi.api', env, 1, 4)
+
+
+def _placement(state):
+    env = {'OS_PLACEMENT_CONFIG_DIR': str(state.conf / 'placement')}
+    return _web(state, 'placement', 'placement.wsgi.api', env, 1, 8)
+
+
+def _glance(state):
+    env = {'OS_GLANCE_CONFIG_DIR': str(state.conf / 'glance')}
+    return _web(state, 'glance', 'glance.wsgi.api', env, 1, 2)
+
+
+def _neutron(state):
+    env = {'OS_NEUTRON_CONFIG_DIR': str(state.conf / 'neutron'),
+           'OS_NEUTRON_CONFIG_FILES': 'neutron.conf', 'PYTHONPATH': str(_INSIDE)}
+    return _web(state, 'neutron', 'lab_neutron', env, 1, 4)
+
+
+def _nova_api(state):
+    env = {'OS_NOVA_CONFIG_DIR': str(state.conf / 'nova'),
+           'OS_NOVA_CONFIG_FILES': 'api-paste.ini;nova.conf'}
+    return _web(state, 'nova-api', 'nova.wsgi.osapi_compute', env,
+                state.settings['api_processes'], state.settings['api_threads'])
+
+
+def _compute(state, host):
+    command = [state.venv / 'bin' / 'python', _INSIDE / 'lab_compute.py',
+               '--config-file', state.conf / 'nova' / 'nova.conf',
+               '--config-file', state.conf / 'nova' / f'{host}.conf']
+    return Service(host, command, {})
+
+
+def _web(state, name, module, env, processes, threads):
+    """A WSGI application under uWSGI, as the OpenStack projects advise."""
+    port = state.ports[name.replace('-', '_')]
+    command = [
+        state.venv / 'bin' / 'uwsgi', '--http-socket', f'{state.bind}:{port}',
+        '--module', f'{module}:application', '--need-app', '--lazy-apps', '--master',
+        '--die-on-term', '--enable-threads', '--processes', processes, '--threads', threads,
+        '--thunder-lock', '--listen', '128', '--buffer-size', '65535', '--http-raw-body',
+        '--add-header', 'Connection: close', '--disable-logging', '--log-5xx',
+    ]
+    url = f'http://{state.bind}:{port}/'
+    return Service(name, command, env, lambda: _speaks_http(url))
+
+
+def _speaks_http(url):
+    """Whether a request is answered; uWSGI listens long before the application is loaded."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=30):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+_BUILDERS = {
+    'epmd': _epmd, 'rabbitmq': _rabbitmq, 'memcached': _memcached, 'mariadb': _mariadb,
+    'keystone': _keystone, 'placement': _placement, 'glance': _glance, 'neutron': _neutron,
+    'nova-api': _nova_api,
+}

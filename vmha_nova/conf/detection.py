@@ -1,0 +1,19 @@
+"""[detection]: when a report is believed."""
+
+from oslo_config import cfg
+
+GROUP = 'detection'
+OPTS = [
+    cfg.DictOpt('trust', default={'default': 'confirm'},
+                help='What a report from a source is worth, as source:word pairs; the source '
+                     '"default" stands for those not named, "nova" for Nova\'s own '
+                     'service.update, "operator" for vmha-manage. act: acted on at once. '
+                     'confirm: the heartbeat of the host must be missing too. ignore: written '
+                     'down and dismissed.'),
+    cfg.FloatOpt('heartbeat_silence', default=25.0, min=1.0,
+                 help='Seconds without a new heartbeat that confirm a report. Must be more than '
+                      "twice Nova's report_interval (10 s by default), or a living host can be "
+                      'taken for dead.'),
+    cfg.FloatOpt('check_interval', default=1.0, min=0.1,
+                 help='Seconds between looks at the heartbeats while a report is being checked.'),
+]

@@ -1,0 +1,20 @@
+"""[notifications]: what is listened to."""
+
+from oslo_config import cfg
+
+GROUP = 'notifications'
+OPTS = [
+    cfg.StrOpt('transport_url', default='', secret=True,
+               help='Message bus on which hosts are reported down (exchange "vmha", topic '
+                    '"vmha"). Empty: [DEFAULT] transport_url.'),
+    cfg.StrOpt('nova_transport_url', default='', secret=True,
+               help="Message bus of Nova's notifications. Empty: [DEFAULT] transport_url."),
+    cfg.StrOpt('nova_exchange', default='nova',
+               help="Nova's control_exchange."),
+    cfg.ListOpt('nova_topics', default=['versioned_notifications'],
+                help="Nova's [notifications] versioned_notifications_topics. Empty: not listened "
+                     'to; moves are then followed by polling only.'),
+    cfg.StrOpt('pool', default='vmha-engine',
+               help='Name of the queues of this service, so that other consumers of the same '
+                    'notifications miss nothing. "-nova" is appended for the second one.'),
+]

@@ -1,0 +1,172 @@
+"""The tables. What a state means stands in vmha_nova.states.
+
+Times are naive UTC in the database and aware UTC everywhere else.
+"""
+
+import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
+
+
+class UTCDateTime(sa.types.TypeDecorator):
+    """An aware UTC datetime, with microseconds on every database."""
+
+    impl = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), 'mysql', 'mariadb')
+    cache_ok = True
+
+    def process_bind_param(self, value, dialect):
+        if value is None:
+            return None
+        return value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+
+    def process_result_value(self, value, dialect):
+        return None if value is None else value.replace(tzinfo=datetime.timezone.utc)
+
+
+Text = sa.Text().with_variant(mysql.MEDIUMTEXT(), 'mysql', 'mariadb')
+
+
+class Base(orm.DeclarativeBase):
+    """Common base of the tables."""
+
+
+def _string(length=255, **kwargs):
+    kwargs.setdefault('default', '')
+    return orm.mapped_column(sa.String(length), nullable=False, **kwargs)
+
+
+def _flag():
+    return orm.mapped_column(sa.Boolean, nullable=False, default=False)
+
+
+def _count():
+    return orm.mapped_column(sa.Integer, nullable=False, default=0)
+
+
+def _time(nullable=True, **kwargs):
+    return orm.mapped_column(UTCDateTime, nullable=nullable, **kwargs)
+
+
+def _text():
+    return orm.mapped_column(Text, nullable=False, default='')
+
+
+def _json(default):
+    return orm.mapped_column(sa.JSON, nullable=False, default=default)
+
+
+class Leader(Base):
+    """One row: which engine leads. Every write of an engine checks ``term`` first."""
+
+    __tablename__ = 'leader'
+    id = orm.mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    term = orm.mapped_column(sa.Integer, nullable=False)
+    holder = _string()
+    renewed_at = _time()
+
+
+class HostMark(Base):
+    """What the operator (spare, pool, maintenance) and this service (parked) noted of a host."""
+
+    __tablename__ = 'host_mark'
+    host = orm.mapped_column(sa.String(255), primary_key=True)
+    spare = _flag()
+    pool = _string()
+    maintenance = _flag()
+    parked = _flag()
+    updated_at = _time()
+
+
+class HostFailure(Base):
+    """A report that a host is down, of any origin."""
+
+    __tablename__ = 'host_failure'
+    id = orm.mapped_column(sa.Integer, primary_key=True)
+    host = _string(index=True)
+    source = _string()
+    reason = _text()
+    detected_at = _time()
+    received_at = _time(nullable=False)
+    evidence = _json(dict)
+    forced = _flag()                    # an operator insists
+    state = _string(16, index=True)
+    detail = _text()
+    repeats = _count()
+    recovery_id = orm.mapped_column(sa.String(36), nullable=True)
+
+
+class Recovery(Base):
+    """What is done about one failed host."""
+
+    __tablename__ = 'recovery'
+    id = orm.mapped_column(sa.String(36), primary_key=True)
+    host = _string(index=True)
+    state = _string(16, index=True)
+    resume = _string(16)                # what 'held' goes back to
+    reason = _text()
+    wish = _string(16)                  # what an operator asked for: approve, abort, retry
+    approved = _flag()
+    reported_at = _time(nullable=False)
+    created_at = _time(nullable=False)
+    updated_at = _time(nullable=False)
+    ended_at = _time()
+    released_at = _time()               # the host is in service again
+
+
+class Move(Base):
+    """One instance's part in a recovery."""
+
+    __tablename__ = 'move'
+    __table_args__ = (sa.UniqueConstraint('recovery_id', 'instance_id'),)
+    id = orm.mapped_column(sa.Integer, primary_key=True)
+    recovery_id = orm.mapped_column(sa.ForeignKey('recovery.id'), nullable=False)
+    instance_id = orm.mapped_column(sa.String(36), nullable=False, index=True)
+    name = _string()
+    project_id = _string(64)
+    priority = _count()
+    position = _count()                 # order in which moves are sent
+    state = _string(16, index=True)
+    reason = _text()
+    target = _string()
+    was = _string(32)                   # vm_state before anything was done
+    attempts = _count()                 # calls that Nova took or refused
+    faults = _count()                   # calls whose outcome nobody knew
+    tried = _json(list)                 # hosts on which an attempt failed
+    known = _json(list)                 # evacuation records that existed before the last call
+    intent_at = _time()
+    accepted_at = _time()
+    landed_at = _time()
+    ended_at = _time()
+    not_before = _time()                # back-off, quiet period
+
+
+class Step(Base):
+    """A lasting act: recorded before it is done and again after."""
+
+    __tablename__ = 'step'
+    id = orm.mapped_column(sa.Integer, primary_key=True)
+    recovery_id = orm.mapped_column(sa.String(36), nullable=True, index=True)
+    kind = _string(32)                  # fence, force_down, disable, enable_spare, park, unpark
+    subject = _string()                 # the host it is done to
+    state = _string(16)
+    detail = _text()
+    evidence = _json(dict)
+    at = _time(nullable=False)
+    ended_at = _time()
+
+
+class Event(Base):
+    """The journal: one line an operator should see. The same line again only counts up."""
+
+    __tablename__ = 'event'
+    id = orm.mapped_column(sa.Integer, primary_key=True)
+    at = _time(nullable=False)
+    last_at = _time(nullable=False)
+    level = _string(8)                  # info, warning, error
+    kind = _string(32, index=True)
+    host = _string()
+    recovery_id = orm.mapped_column(sa.String(36), nullable=True, index=True)
+    text = _text()
+    repeats = _count()

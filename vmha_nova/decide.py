@@ -1,0 +1,368 @@
+"""Pure: what goes where when hosts fail. No I/O, no clock, no configuration object.
+
+**Load after placement**, by which nodes of a tier are compared, is the mean of two shares:
+
+- allocated: the largest of the shares of MEMORY_MB, VCPU and DISK_GB that are spoken for, with
+  what Placement counts, what moves under way and this plan put there, and the instance itself;
+- CPU: the measured share while the measurement counts, plus the VCPU share of everything it
+  cannot contain yet (moves under way, this plan, the instance); without a measurement the
+  allocated share of VCPU.
+
+Guests may claim what is allocated and take what is measured, so a node full of idle guests and a
+half-full one with busy guests are both not the best choice; the mean lets each count, and can be
+worked out again by hand. Capacities contain the allocation ratios.
+
+**Size**, by which instances of one priority are ordered, is the largest share of its failed
+host's capacity that an instance needs in any resource class. Where that capacity is not known,
+what all instances of the host need together stands for it.
+
+The search is greedy: an instance placed is not moved again to make room for a later one.
+"""
+
+import collections
+import datetime
+import heapq
+import typing
+
+from vmha_nova import model
+from vmha_nova import rules
+
+# Others ask these of decide; where they are written is not their concern.
+leave_reason = rules.leave_reason
+target_problem = rules.target_problem
+
+
+def decide(cluster: model.Cluster, failed: typing.Sequence[model.Failed], policy: model.Policy,
+           now: datetime.datetime) -> model.Plan:
+    """Give every instance of the failed hosts a target, or the reason why it has none.
+
+    Settled instances are left out; all others have exactly one placement. The placements come in
+    the order in which they are to be sent: priority, size, id. ``Plan.spares`` comes in the order
+    of first use. The same arguments give the same plan, whatever the order of their mappings.
+    """
+    return _Draft(_Survey(cluster, policy, now), failed).plan()
+
+
+def capacity_check(cluster: model.Cluster, policy: model.Policy, now: datetime.datetime,
+                   ) -> typing.Iterator[tuple[str, model.Plan]]:
+    """For every host with instances that is no spare: what if this one died now?
+
+    Yields (host, plan), by host; each step takes about as long as placing the instances does.
+    """
+    survey = _Survey(cluster, policy, now)
+    for host in sorted(cluster.by_host):
+        node = cluster.nodes.get(host)
+        if cluster.by_host[host] and not (node and node.spare):
+            yield host, _Draft(survey, [model.Failed(host)]).plan()
+
+
+class _Survey:
+    """What holds whichever host fails, worked out when it is first asked for."""
+
+    def __init__(self, cluster, policy, now):
+        self.cluster = cluster
+        self.policy = policy
+        self.now = now
+        self._problems = {}             # host -> reason
+        self._candidates = {}           # (spare, wants) -> hosts by load
+        self._rankings = {}             # (spare, wants, needs) -> _Ranking
+        self._nodes = collections.defaultdict(list)     # (spare, zone) -> nodes
+        for node in cluster.nodes.values():
+            self._nodes[node.spare, node.zone].append(node)
+        self._tenants = None
+
+    def wants(self, instance, host):
+        """As rules.wants; without the project, where no node is reserved for projects."""
+        wanted = rules.wants(instance, self.cluster.nodes.get(host), self.policy)
+        if self._tenants is None:
+            self._tenants = any(rules.tenant_keys(node) for node in self.cluster.nodes.values()
+                                if node.aggregates)
+        return wanted if self._tenants else wanted._replace(project='')
+
+    def problem(self, node):
+        """As rules.target_problem, asked once for a node."""
+        try:
+            return self._problems[node.host]
+        except KeyError:
+            reason = rules.target_problem(node, self.policy, self.now)
+            return self._problems.setdefault(node.host, reason)
+
+    def candidates(self, spare, wanted):
+        """Hosts of a tier that are fit to be a target and wanted: {host: load}, by load."""
+        key = (spare, wanted)
+        if key not in self._candidates:
+            found = [(self.load(node), node.host) for node in self._nodes[spare, wanted.zone]
+                     if not self.problem(node) and not rules.match_problem(node, wanted)]
+            self._candidates[key] = {host: load for load, host in sorted(found)}
+        return self._candidates[key]
+
+    def ranking(self, spare, wanted, needs):
+        key = (spare, wanted, tuple(sorted(needs.items())))
+        if key not in self._rankings:
+            self._rankings[key] = _Ranking(self, self.candidates(spare, wanted), needs)
+        return self._rankings[key]
+
+    def load(self, node, needs=model.NOTHING, extra=model.NOTHING):
+        """The load of the node with ``needs`` and ``extra`` on it: see the module's docstring."""
+        capacity, used, largest = node.capacity, node.used, 0.0
+        for name in ('MEMORY_MB', 'VCPU', 'DISK_GB'):
+            if total := capacity.get(name):
+                share = (used.get(name, 0) + extra.get(name, 0) + needs.get(name, 0)) / total
+                if share > largest:
+                    largest = share
+        cpu, total = rules.measured(node, self.policy, self.now), capacity.get('VCPU')
+        arriving = extra.get('VCPU', 0) + needs.get('VCPU', 0)
+        if cpu is None:
+            cpu, arriving = 0.0, arriving + used.get('VCPU', 0)
+        return (largest + (cpu + arriving / total if total else cpu)) / 2
+
+
+class _Ranking:
+    """Candidates that have room for ``needs``, by load with it, worked out as far as asked for.
+
+    No node's load with ``needs`` is below its load without. So nodes are evaluated in the order
+    of the latter, and the best evaluated one is the next as soon as it is below what the rest
+    start from. In a cloud whose nodes differ that is after a few of thousands.
+    """
+
+    def __init__(self, survey, candidates, needs):
+        self._survey = survey
+        self._needs = needs
+        self._rest = iter(candidates.items())
+        self._next = next(self._rest, None)         # (host, load) not evaluated yet
+        self._evaluated = []                        # heap of (load, host)
+        self._ordered = []                          # what was given out
+
+    def get(self, position):
+        """(load, host) at that position, or None behind the last one."""
+        while len(self._ordered) <= position:
+            heap = self._evaluated
+            while self._next and not (heap and heap[0][0] < self._next[1]):
+                self._evaluate(self._next[0])
+                self._next = next(self._rest, None)
+            if not heap:
+                return None
+            self._ordered.append(heapq.heappop(heap))
+        return self._ordered[position]
+
+    def _evaluate(self, host):
+        node = self._survey.cluster.nodes[host]
+        if not rules.room_problem(node, self._needs, model.NOTHING):
+            heapq.heappush(self._evaluated, (self._survey.load(node, self._needs), host))
+
+
+class _Queue:
+    """A ranking while a plan is made: the plan's own placements raise the load of some nodes.
+
+    Entries are (load, placements by this plan, host). They only ever grow, so one that is out of
+    date is found when it comes up, and is put back where it belongs now.
+    """
+
+    def __init__(self, draft, ranking, needs):
+        self._draft = draft
+        self._ranking = ranking
+        self._needs = needs
+        self._position = 0
+        self._heap = []
+
+    def pop(self):
+        """The best entry, or None. It has room; push it back, used or not."""
+        while True:
+            entry, fresh = self._take(), None
+            if entry is None:
+                return None
+            fresh = self._draft.entry(entry[2], self._needs)
+            if fresh is not None and fresh <= entry:
+                return entry
+            if fresh is not None:
+                self.push(fresh)
+
+    def push(self, entry):
+        heapq.heappush(self._heap, entry)
+
+    def _take(self):
+        ranked = self._ranking.get(self._position)
+        if ranked is not None:
+            ranked = (ranked[0], 0, ranked[1])
+            if not self._heap or ranked < self._heap[0]:
+                self._position += 1
+                return ranked
+        return heapq.heappop(self._heap) if self._heap else None
+
+
+class _Draft:
+    """A plan in the making."""
+
+    def __init__(self, survey, failed):
+        self._survey = survey
+        self._cluster = survey.cluster
+        self._hosts = dict.fromkeys(f.host for f in failed)
+        self._settled = frozenset().union(*(f.settled for f in failed))
+        self._tried = collections.defaultdict(set)      # instance id -> hosts
+        self._pledged = {}                              # instance id -> host
+        self._extra = {}                                # host -> what is not in used yet
+        self._placed = collections.Counter()            # host -> placements by this plan
+        self._members = {}                              # group id -> {host: instance ids}
+        self._queues = {}
+        self._refused = {}                              # (source, wants, needs) -> reason
+        for f in failed:
+            self._pledged.update(f.pledged)
+            for instance_id, hosts in f.tried.items():
+                self._tried[instance_id] |= hosts
+        for instance_id, host in self._pledged.items():
+            if instance_id in self._cluster.instances:
+                self._add(host, self._cluster.instances[instance_id].needs)
+
+    def plan(self):
+        placements, spares = [], {}
+        for priority, _size, _id, host, instance in sorted(self._instances(), key=_order):
+            target, reason, left = self._place(instance, host)
+            complaint = rules.priority(instance)[1]
+            placements.append(model.Placement(
+                instance=instance, target=target, left=left, priority=priority,
+                reason=f'{reason}; {complaint}' if complaint else reason))
+            if target and self._cluster.nodes[target].parked:
+                spares[target] = True
+        return model.Plan(tuple(placements), tuple(spares))
+
+    def _instances(self):
+        """Yield (priority, size, id, failed host, instance) of every instance to decide on."""
+        seen = set(self._settled)
+        for host in self._hosts:
+            instances = self._cluster.on(host)
+            node = self._cluster.nodes.get(host)
+            together = collections.Counter()
+            for instance in instances:
+                together.update(instance.needs)
+            known = {name: amount for name, amount in node.capacity.items() if amount > 0} if (
+                node) else {}
+            whole = {**together, **known}
+            for instance in instances:
+                if instance.id not in seen:
+                    seen.add(instance.id)
+                    size = max((amount / whole[name] for name, amount in instance.needs.items()
+                                if amount > 0), default=0.0)
+                    yield rules.priority(instance)[0], size, instance.id, host, instance
+
+    def _place(self, instance, host):
+        """Return (target, reason, left)."""
+        cluster, policy = self._cluster, self._survey.policy
+        if instance.id in self._pledged:
+            # Nova does not guard against a second evacuation during the first.
+            return '', f'its move to {self._pledged[instance.id]} is under way', False
+        if reason := rules.leave_reason(instance, cluster, policy):
+            return '', reason, True
+        if reason := rules.unknown_reason(instance, host, cluster, policy):
+            return '', reason, False
+        wanted = self._survey.wants(instance, host)
+        needs = {name: amount for name, amount in instance.needs.items() if amount > 0}
+        group = cluster.groups.get(cluster.group_of.get(instance.id))
+        for spare in (True,) if policy.spares_only else (True, False):
+            if entry := self._choose(instance, group, spare, wanted, needs):
+                load, _count, target = entry
+                self._add(target, needs)
+                self._placed[target] += 1
+                if group:
+                    self._members_by_host(group)[target].add(instance.id)
+                kind = 'spare' if spare else 'ordinary node'
+                return target, f'{kind}, load {100 * load:.0f} % after placement', False
+        return '', self._refusals(instance, host, group, wanted, needs), False
+
+    def _choose(self, instance, group, spare, wanted, needs):
+        """The best entry of a tier for the instance, or None."""
+        if group and group.policy == 'soft-affinity':
+            if entry := self._beside_members(instance, group, spare, wanted, needs):
+                return entry
+        queue = self._queue(spare, wanted, needs)
+        best, least, seen = None, 0, []
+        while entry := queue.pop():
+            seen.append(entry)
+            host = entry[2]
+            if self._objection(instance, group, host):
+                continue
+            crowd = self._members_on(group, host) if (
+                group and group.policy == 'soft-anti-affinity') else 0
+            if best is None or crowd < least:
+                best, least = entry, crowd
+            if not crowd:
+                break
+        for entry in seen:
+            queue.push(entry)
+        return best
+
+    def _beside_members(self, instance, group, spare, wanted, needs):
+        """The best entry among the hosts that have most of the group's members, or None."""
+        fit = self._survey.candidates(spare, wanted)
+        found = [(-len(members), entry)
+                 for host, members in self._members_by_host(group).items()
+                 if members and host in fit and not self._objection(instance, group, host)
+                 and (entry := self.entry(host, needs))]
+        return min(found)[1] if found else None
+
+    def entry(self, host, needs):
+        """(load, placements by this plan, host) with ``needs`` there, or None without room."""
+        node, extra = self._cluster.nodes[host], self._extra.get(host, model.NOTHING)
+        if rules.room_problem(node, needs, extra):
+            return None
+        return self._survey.load(node, needs, extra), self._placed[host], host
+
+    def _objection(self, instance, group, host):
+        """Why this instance may not go to that host; the reasons that are its own."""
+        if host in self._hosts:
+            return 'has failed itself'
+        if host in self._tried.get(instance.id, ()):
+            return 'has failed to take it before'
+        return rules.group_problem(group, self._members_on(group, host) if group else 0)
+
+    def _refusals(self, instance, source, group, wanted, needs):
+        """Why every candidate was refused. Nodes only get fuller, so a reason stays true."""
+        own = group or instance.id in self._tried
+        key = None if own else (source, wanted, tuple(sorted(needs.items())))
+        if key not in self._refused or own:
+            self._refused[key] = self._work_out_refusals(instance, source, group, wanted, needs)
+        return self._refused[key]
+
+    def _work_out_refusals(self, instance, source, group, wanted, needs):
+        spares_only, refusals = self._survey.policy.spares_only, collections.defaultdict(list)
+        for host, node in self._cluster.nodes.items():
+            if host != source and (node.spare or not spares_only):
+                reason = ('has failed itself' if host in self._hosts else
+                          self._survey.problem(node)
+                          or rules.match_problem(node, wanted)
+                          or self._objection(instance, group, host)
+                          or rules.room_problem(node, needs,
+                                                self._extra.get(host, model.NOTHING)))
+                refusals[reason].append(host)
+        if not refusals:
+            return 'no spare, and policy allows no other node' if spares_only else (
+                'no spare and no other node')
+        note = '; policy allows spares only' if spares_only else ''
+        return f'no target: {rules.summary(refusals)}{note}'
+
+    def _queue(self, spare, wanted, needs):
+        ranking = self._survey.ranking(spare, wanted, needs)
+        if id(ranking) not in self._queues:
+            self._queues[id(ranking)] = _Queue(self, ranking, needs)
+        return self._queues[id(ranking)]
+
+    def _add(self, host, needs):
+        self._extra.setdefault(host, collections.Counter()).update(needs)
+
+    def _members_on(self, group, host):
+        return len(self._members_by_host(group).get(host, ()))
+
+    def _members_by_host(self, group):
+        """Where the group's members are, or are on their way to."""
+        if group.id not in self._members:
+            by_host = self._members[group.id] = collections.defaultdict(set)
+            for instance_id in group.members:
+                instance = self._cluster.instances.get(instance_id)
+                host = self._pledged.get(instance_id) or (instance.host if instance else '')
+                if host:
+                    by_host[host].add(instance_id)
+        return self._members[group.id]
+
+
+def _order(item):
+    priority, size, instance_id = item[:3]
+    return -priority, -size, instance_id

@@ -1,0 +1,275 @@
+"""The loop: observe, decide, act, record.
+
+    cycle():  observe()         the snapshot of the cloud, and the rows that wait for us
+              judge_reports()   is the host that was reported really dead? -> a recovery
+              Work.advance()    the next thing for each recovery (recovery.py)
+              keep_spares()     spares wait with scheduling turned off
+              release()         hosts that are in service again
+
+The loop itself never waits for Nova: whatever does runs as a job, and the loop goes on with the
+rest and takes the answer when it is there. Anything that happens elsewhere (a notification, a
+finished job) wakes it.
+"""
+
+import dataclasses
+import logging
+import threading
+
+from vmha_nova import exception
+from vmha_nova import jobs
+from vmha_nova import recovery as recovery_work
+from vmha_nova import states
+from vmha_nova import verdict
+
+LOG = logging.getLogger(__name__)
+IDLE, BUSY = 1.0, 0.25                  # seconds between cycles nobody wakes
+SPARE_REASON = 'vmha: spare node'
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What one cycle works on."""
+
+    cluster: object                     # model.Cluster, with the marks of the database
+    marks: dict
+    reports: list
+    recoveries: list                    # open ones
+    out: dict                           # host -> newest recovery whose host is not back
+
+
+class Engine:
+    """One engine. ``holder`` names it; ``settings`` is a model.Policy.
+
+    :param executor: runs the jobs; its size bounds the calls under way.
+    """
+
+    def __init__(self, store, nova, collector, fence, storage, executor, clock, holder,
+                 settings):
+        self.store = store
+        self.nova = nova
+        self.collector = collector
+        self.clock = clock
+        self.holder = holder
+        self.settings = settings
+        self.term = None
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._said = {}
+        self.jobs = jobs.Jobs(executor, self._wake.set, clock)
+        self.work = recovery_work.Work(store, nova, collector, fence, storage, self.jobs, clock,
+                                       settings)
+
+    # -- the loop -------------------------------------------------------------------------------
+    def run(self):
+        """Lead and work until stop(); raises TermLost when another engine takes over."""
+        pause = 0
+        while not self._stop.is_set():
+            self._wake.wait(pause)
+            self._wake.clear()
+            try:
+                if self.term is None:
+                    self.lead()
+                pause = self.cycle()
+            except exception.StoreUnavailable as e:
+                self._say('store', f'nothing is done while {e}', logging.ERROR)
+                pause = 2 * IDLE
+
+    def stop(self):
+        """End the loop after the cycle under way."""
+        self._stop.set()
+        self._wake.set()
+
+    def wake(self):
+        """Something has happened elsewhere: look now."""
+        self._wake.set()
+
+    def moved(self):
+        """Nova has told of an instance: look at the moves under way."""
+        self.work.flight.poke()
+        self._wake.set()
+
+    def lead(self):
+        """Take the lead; the engine that had it can write no more."""
+        self.term = self.work.term = self.store.take_lead(self.holder)
+        LOG.info('%s leads with term %d', self.holder, self.term)
+
+    def cycle(self):
+        """Do once what is to be done; returns the seconds until the next cycle."""
+        view = self.observe()
+        self.judge_reports(view)
+        for recovery in view.recoveries:
+            try:
+                self.work.advance(recovery, view.cluster, [
+                    r for r in view.recoveries if r.state not in states.RECOVERY_OVER])
+            except (exception.TermLost, exception.StoreUnavailable):
+                raise
+            except Exception as e:      # one recovery's trouble does not stop the others
+                LOG.exception('recovery %s of %s', recovery.id, recovery.host)
+                self.store.note('error', 'internal', f'internal error: {e}', host=recovery.host,
+                                recovery_id=recovery.id)
+        self.keep_spares(view)
+        self.release(view)
+        return BUSY if view.reports or view.recoveries else IDLE
+
+    def observe(self):
+        """Everything the cycle works on, read once."""
+        marks = self.store.marks()
+        cluster = with_marks(self.collector.snapshot, marks)
+        out = {r.host: r for r in self.store.recoveries(unreleased=True)}
+        for problem in cluster.problems:
+            self._say(('cluster', problem), problem, logging.WARNING)
+        return View(cluster=cluster, marks=marks, out=out,
+                    reports=self.store.failures(open_only=True),
+                    recoveries=self.store.recoveries(open_only=True))
+
+    # -- reports --------------------------------------------------------------------------------
+    def judge_reports(self, view):
+        """Turn each report into a recovery, or say why not."""
+        for report in view.reports:
+            known = view.out.get(report.host)
+            if known is not None and known.ended_at is None:
+                self._close(report, 'duplicate', f'recovery {known.id} is at it: '
+                            f'{known.state}, {known.reason}', recovery_id=known.id)
+                continue
+            evidence = verdict.watch(report, view.cluster.nodes.get(report.host))
+            if evidence is not None:
+                self.store.set_failure(self.term, report.id, 'checking', report.detail,
+                                       evidence=evidence)
+                report = dataclasses.replace(report, evidence=evidence, state='checking')
+            found = verdict.judge(report, view.cluster, self.settings, self.clock())
+            if found.what == verdict.DEAD:
+                self._take(report, found, known)
+            elif found.what == verdict.WAIT:
+                self._wait(report, found, view)
+            else:
+                self._close(report, 'dismissed', found.reason)
+
+    def _wait(self, report, found, view):
+        if (report.state, report.detail) != ('checking', found.reason):
+            if report.detail.split('(')[0] != found.reason.split('(')[0]:
+                LOG.info('report %d of %s: %s', report.id, report.host, found.reason)
+            self.store.set_failure(self.term, report.id, 'checking', found.reason)
+        node = view.cluster.nodes.get(report.host)
+        last = view.cluster.nodes_at if node is None or node.heartbeat is None else (
+            node.heartbeat.looked_at)
+        if last is None or (self.clock() - last).total_seconds() >= self.settings.check_interval:
+            self.jobs.insist(('services',), self.collector.refresh_services)
+
+    def _take(self, report, found, known):
+        """Open a recovery for a dead host that holds instances."""
+        listed = self.jobs.insist(('host', report.host), self.collector.reconcile, report.host)
+        if listed is None:
+            return
+        if listed.error:
+            self._wait_for_list(report, listed.error)
+            return
+        instances = listed.value
+        if known is not None:           # that recovery is over and the host never came back
+            dealt_with = {m.instance_id for m in self.store.moves(known.id)}
+            if all(i.id in dealt_with for i in instances):
+                self._close(report, 'duplicate', f'recovery {known.id} has dealt with it: '
+                            f'{known.state}, {known.reason}', recovery_id=known.id)
+                return
+            self.store.set_recovery(self.term, known.id, released_at=self.clock())
+        if not instances:
+            self._close(report, 'dismissed', f'{report.host} holds no instances: nothing to '
+                        f'recover ({found.reason})')
+            return
+        recovery = self.store.open_recovery(self.term, report, found.reason)
+        LOG.warning('%s is taken for dead: %s; recovery %s for %d instances', report.host,
+                    found.reason, recovery.id, len(instances))
+        self.wake()
+
+    def _wait_for_list(self, report, error):
+        detail = f'the instances of {report.host} cannot be listed: {error}'
+        if report.detail != detail:
+            self.store.set_failure(self.term, report.id, 'checking', detail)
+
+    def _close(self, report, state, detail, **values):
+        log = LOG.info if state == 'duplicate' else LOG.warning
+        log('report %d of %s from %s: %s, %s', report.id, report.host, report.source, state,
+            detail)
+        self.store.set_failure(self.term, report.id, state, detail, **values)
+
+    # -- spares and returned hosts --------------------------------------------------------------
+    def keep_spares(self, view):
+        """Scheduling is off on every spare that no open recovery uses, and only there by us."""
+        spares = [n for n in view.cluster.nodes.values() if n.spare]
+        if view.cluster.nodes_at is not None and not spares:
+            self._say('spares', 'no node is marked as spare ("vmha-manage host set HOST '
+                      '--spare"): only nodes in service can take instances', logging.WARNING)
+        elif spares:
+            self._said.pop('spares', None)
+        used = self._used_spares(view)
+        for node in spares:
+            key = ('park', node.host)
+            if node.enabled and node.up and node.host not in used:
+                result = self.jobs.insist(key, self._park, node)
+                if result is not None and result.error:
+                    self._say(key, f'spare {node.host} cannot be disabled: {result.error}',
+                              logging.ERROR)
+            elif not node.enabled and not node.parked:
+                self._say(key, f'spare {node.host} is disabled by somebody else '
+                          f'({node.disabled_reason or "no reason given"}) and cannot be used; '
+                          'enable it in Nova, this service then keeps it', logging.WARNING)
+        for host, mark in view.marks.items():
+            node = view.cluster.nodes.get(host)
+            if mark.parked and not mark.spare and node is not None and node.up:
+                self.jobs.insist(('unpark', host), self._unpark, node)
+
+    def _used_spares(self, view):
+        used = set()
+        for recovery in view.recoveries:
+            if recovery.ended_at is None:
+                used.update(m.target for m in self.store.moves(recovery.id))
+        return used
+
+    def _park(self, node):
+        # Noted first: killed in between, the node is still known to be ours to enable.
+        self.store.set_mark(node.host, parked=True)
+        step = self.store.begin_step(self.term, 'park', node.host)
+        self.nova.disable(node.service_id, SPARE_REASON)
+        self.store.end_step(self.term, step, 'done')
+        self.collector.refresh_services()
+        LOG.info('spare %s: scheduling is off until a recovery needs it', node.host)
+
+    def _unpark(self, node):
+        step = self.store.begin_step(self.term, 'unpark', node.host)
+        if not node.enabled:
+            self.nova.enable(node.service_id)
+        self.store.end_step(self.term, step, 'done')
+        self.store.set_mark(node.host, parked=False)
+        self.collector.refresh_services()
+        LOG.info('%s is no spare any more: scheduling is on', node.host)
+
+    def release(self, view):
+        """Note which failed hosts are in service again, so that a new failure counts as new."""
+        for host, recovery in view.out.items():
+            node = view.cluster.nodes.get(host)
+            if (recovery.ended_at is not None and node is not None and node.up
+                    and node.enabled and not node.forced_down):
+                self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
+                LOG.info('%s is in service again', host)
+
+    def _say(self, key, text, level):
+        """Log and note a standing condition once, until its words change."""
+        if self._said.get(key) == text:
+            return
+        self._said[key] = text
+        LOG.log(level, text)
+        if level >= logging.WARNING:
+            kind = key if isinstance(key, str) else key[0]
+            try:
+                self.store.note(logging.getLevelName(level).lower(), kind, text)
+            except exception.StoreUnavailable:
+                pass                    # the log has it
+
+
+def with_marks(cluster, marks):
+    """The cluster with what the database knows of its hosts."""
+    marked = {h: dataclasses.replace(cluster.nodes[h], spare=m.spare, pool=m.pool,
+                                     maintenance=m.maintenance, parked=m.parked)
+              for h, m in marks.items() if h in cluster.nodes}
+    if not marked:
+        return cluster
+    return dataclasses.replace(cluster, nodes={**cluster.nodes, **marked})

@@ -1,0 +1,184 @@
+"""Moves under way: sending the evacuate calls, taking their answers, following them in Nova.
+
+Works on rows of one recovery; ``change(recovery, rows, {move id: columns})`` records and returns
+the rows as they are then.
+"""
+
+import dataclasses
+import datetime
+import logging
+
+from vmha_nova import exception
+from vmha_nova import moves
+from vmha_nova import states
+
+LOG = logging.getLogger(__name__)
+EAGER = 0.5                             # seconds between looks while notifications come
+
+
+@dataclasses.dataclass
+class Seen:
+    """What was last read of one recovery's moves; rebuilt by looking again."""
+
+    records: list | None = None                     # Nova's evacuation records of the source
+    at: datetime.datetime | None = None             # when those were asked for
+    asked_at: datetime.datetime | None = None       # when the last look began
+
+
+class Flight:
+    """See the module. ``settings``: model.Policy."""
+
+    def __init__(self, store, nova, collector, jobs, clock, settings):
+        self.store = store
+        self.nova = nova
+        self.collector = collector
+        self.jobs = jobs
+        self.clock = clock
+        self.settings = settings
+        self._poked_at = None
+
+    def poke(self):
+        """A notification tells that something moved: look soon."""
+        self._poked_at = self.clock()
+
+    def follow(self, recovery, rows, seen, change):
+        """Bring the rows up to date with the answers of calls and with Nova's lists."""
+        rows = change(recovery, rows, self._answers(rows))
+        self._look(recovery, rows, seen)
+        if seen.records is None:
+            return rows
+        # Taken after the look, so never older than the records.
+        instances = self.collector.snapshot.instances
+        rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
+        return self._settle(recovery, rows, instances, change)
+
+    def _answers(self, rows):
+        """Take the answers of calls that have ended; a call nobody waits for is unsure."""
+        now, changes = self.clock(), {}
+        for move in rows:
+            if move.state != 'sending':
+                continue
+            result = self.jobs.collect(('send', move.id))
+            if result is not None:
+                changes[move.id] = moves.sent(move, result.error, self.settings, now)
+                if result.error:
+                    LOG.warning('evacuate %s (%s): %s', move.name, move.instance_id,
+                                changes[move.id]['reason'])
+            elif not self.jobs.under_way(('send', move.id)):
+                lost = exception.OutcomeUnknown('the engine was restarted')
+                changes[move.id] = moves.sent(move, lost, self.settings, move.intent_at)
+        return changes
+
+    def send(self, recovery, cluster, rows, seen, change):
+        """Send the next moves: as many as the window and the targets' windows leave room for."""
+        flying = [m for m in rows if m.state in ('sending', 'unsure', 'accepted')]
+        room = self.settings.window - len(flying)
+        per_target = {}
+        for move in flying:
+            per_target[move.target] = per_target.get(move.target, 0) + 1
+        now, changes, ready = self.clock(), {}, []
+        for move in rows:
+            if room <= 0:
+                break
+            if move.state != 'waiting' or (move.not_before and move.not_before > now):
+                continue
+            node = cluster.nodes.get(move.target)
+            if node is None or not node.enabled:
+                continue
+            if moves.running(move, seen.records):
+                # A call of ours that was given up, or somebody else's: never a second one.
+                changes[move.id] = dict(state='sending', intent_at=now, accepted_at=None,
+                                        known=[], reason='Nova evacuates it already')
+                continue
+            if per_target.get(move.target, 0) >= self.settings.window_per_target:
+                continue
+            per_target[move.target] = per_target.get(move.target, 0) + 1
+            room -= 1
+            changes[move.id] = moves.intend(move, seen.records, now)
+            ready.append(move)
+        rows = change(recovery, rows, changes)
+        for move in ready:
+            self.jobs.start(('send', move.id), self._evacuate, move)
+        return rows
+
+    def _evacuate(self, move):
+        try:
+            self.nova.evacuate(move.instance_id, move.target)
+        except exception.NotFound as e:
+            self.nova.server(move.instance_id)      # NotFound again: it is proven gone
+            raise exception.Rejected(f'{e}, but it exists', code=409) from e
+
+    def _look(self, recovery, rows, seen):
+        """Read Nova's lists again when there is reason to."""
+        key = ('look', recovery.id)
+        result = self.jobs.collect(key)
+        if result is not None and result.error:
+            LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
+        elif result is not None:
+            seen.records, seen.at = result.value
+        now = self.clock()
+        if self._due(rows, seen, now) and not self.jobs.under_way(key):
+            seen.asked_at = now
+            self.jobs.start(key, self._read, recovery)
+
+    def _due(self, rows, seen, now):
+        if seen.asked_at is None:
+            return True
+        age = (now - seen.asked_at).total_seconds()
+        if seen.records is None:
+            return age >= 1.0
+        if not any(m.state in states.IN_FLIGHT for m in rows):
+            return False
+        poked = self._poked_at is not None and self._poked_at >= seen.asked_at
+        return age >= (EAGER if poked else self.settings.follow_interval)
+
+    def _read(self, recovery):
+        asked_at = self.clock()
+        records = self.nova.evacuations(recovery.host)
+        self.collector.refresh_instances()
+        snapshot = self.collector.snapshot
+        if snapshot.instances_at is None or snapshot.instances_at < asked_at:
+            raise exception.Unreachable('; '.join(snapshot.problems) or 'servers not listed')
+        return records, asked_at
+
+    def _progress(self, recovery, rows, seen, instances):
+        changes = {}
+        for move in rows:
+            if move.state not in ('unsure', 'accepted', 'settling'):
+                continue
+            try:
+                change = moves.follow(
+                    move, recovery.host, instances.get(move.instance_id), seen.records,
+                    seen.at, self.settings, self.clock())
+            except Exception as e:      # one move's trouble is that move's
+                LOG.exception('move of %s', move.instance_id)
+                change = dict(reason=f'internal error: {e}')
+            if any(getattr(move, k) != v for k, v in change.items()):
+                changes[move.id] = change
+                if change.get('state') in ('moved', 'failed', 'unplaced', 'gone'):
+                    LOG.info('%s (%s): %s, %s', move.name, move.instance_id, change['state'],
+                             change['reason'])
+        return changes
+
+    def _settle(self, recovery, rows, instances, change):
+        """Stop what was stopped, start what ran."""
+        now, answers, acts = self.clock(), {}, {}
+        for move in rows:
+            instance = instances.get(move.instance_id)
+            if move.state != 'settling' or instance is None:
+                continue
+            key = ('power', move.id)
+            result = self.jobs.collect(key)
+            if result is not None:
+                answers[move.id] = moves.settled_call(move, result.error, now)
+                self.poke()
+            elif not self.jobs.under_way(key) and not (move.not_before and move.not_before > now):
+                act = moves.power_act(move, instance)
+                if act:
+                    acts[move.id] = (act, move.instance_id)
+        intents = {i: dict(reason=f'{act} is asked for, as it was {row.was} before')
+                   for i, (act, _) in acts.items() for row in rows if row.id == i}
+        rows = change(recovery, rows, {**answers, **intents})
+        for move_id, (act, instance_id) in acts.items():
+            self.jobs.start(('power', move_id), getattr(self.nova, act), instance_id)
+        return rows

@@ -1,0 +1,221 @@
+"""Notifications: hosts reported down, and what Nova tells of services, load and instances.
+
+A message that asks for something becomes a row before it is acknowledged; while the row cannot
+be written, the message goes back to its queue. Nothing a message contains stops a listener.
+"""
+
+import datetime
+import logging
+import threading
+
+import oslo_messaging
+
+from vmha_nova import exception
+
+LOG = logging.getLogger(__name__)
+EXCHANGE = TOPIC = 'vmha'
+HOST_DOWN = 'compute.host.down'
+NEEDED = ('host', 'reason', 'source', 'detected_at')
+# Ours end with these; they are what a recovery waits for.
+MOVED = ('instance.rebuild', 'instance.evacuate', 'instance.power_o', 'compute_task.')
+
+
+def transport(conf, url, durable=False):
+    """A notification transport for ``url`` ('': [DEFAULT] transport_url).
+
+    :raises ConfigurationError: there is no usable address.
+    """
+    try:
+        parsed = oslo_messaging.TransportURL.parse(conf, url or None)
+    except oslo_messaging.InvalidTransportURL as e:
+        raise exception.ConfigurationError(f'message bus: {e}') from e
+    if parsed.transport == 'rabbit' and not any(h.hostname for h in parsed.hosts):
+        raise exception.ConfigurationError(
+            'no message bus: set [DEFAULT] transport_url, as in nova.conf '
+            '(rabbit://USER:PASSWORD@HOST:5672/)')
+    if durable and parsed.transport == 'rabbit':
+        # Only for our own exchange: Nova's queues keep the settings of the configuration.
+        parsed.query['amqp_durable_queues'] = 'true'
+    try:
+        return oslo_messaging.get_notification_transport(conf, url=str(parsed))
+    except oslo_messaging.DriverLoadFailure as e:
+        raise exception.ConfigurationError(f'message bus: {e}') from e
+
+
+def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None):
+    """Report a host as down, as a monitoring system does."""
+    oslo_messaging.set_transport_defaults(EXCHANGE)
+    bus = transport(conf, conf.notifications.transport_url, durable=True)
+    notifier = oslo_messaging.Notifier(bus, publisher_id=source, driver='messagingv2',
+                                       topics=[TOPIC], retry=3)
+    detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
+    notifier.error({}, HOST_DOWN, {
+        'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
+        'detected_at': detected_at.isoformat()})
+    bus.cleanup()
+
+
+def parse_host_down(payload):
+    """The arguments of Store.report_failure from a payload.
+
+    :raises ValueError: what is wrong with it, in words.
+    """
+    if not isinstance(payload, dict):
+        raise ValueError('the payload is no object')
+    missing = [k for k in NEEDED if not isinstance(payload.get(k), str)]
+    if missing:
+        raise ValueError(f'no text in {", ".join(missing)}')
+    evidence = payload.get('evidence', {})
+    if not isinstance(evidence, dict):
+        raise ValueError('evidence is no object')
+    host, source = payload['host'].strip(), payload['source'].strip()
+    if not host or len(host) > 255 or len(source) > 255:
+        raise ValueError('host is empty, or host or source is longer than 255')
+    detected_at = datetime.datetime.fromisoformat(payload['detected_at'])
+    if detected_at.tzinfo is None:
+        detected_at = detected_at.replace(tzinfo=datetime.timezone.utc)
+    # What the engine notes there itself must not come from outside.
+    evidence = {k: v for k, v in evidence.items() if k not in ('baseline', 'beats')}
+    return dict(host=host, source=source, reason=payload['reason'][:2000], evidence=evidence,
+                detected_at=detected_at)
+
+
+class _Endpoint:
+    """Common to both: every priority, errors, requeueing."""
+
+    kind = ''
+
+    def __init__(self, store, wake):
+        self.store = store
+        self.wake = wake
+        self.stopping = threading.Event()
+
+    def take(self, event_type, payload):
+        """What is done with a message; may raise ValueError for one that makes no sense."""
+        raise NotImplementedError
+
+    def handle(self, ctxt, publisher_id, event_type, payload, metadata):
+        """Called by oslo.messaging for a message of any priority."""
+        try:
+            try:
+                self.take(event_type, payload)
+            except (ValueError, TypeError, KeyError, AttributeError) as e:
+                text = (f'a message of type {str(event_type)[:80]!r} from '
+                        f'{str(publisher_id)[:80]!r} makes no sense and was dropped: {e}')
+                LOG.warning('%s', text)
+                self.store.note('warning', 'malformed', text)
+        except exception.StoreUnavailable as e:
+            LOG.error('a message waits in its queue: %s', e)
+            self.stopping.wait(1.0)     # or it would come back at once, over and over
+            return oslo_messaging.NotificationResult.REQUEUE
+        return oslo_messaging.NotificationResult.HANDLED
+
+    audit = debug = info = warn = error = critical = sample = handle
+
+
+class HostDownEndpoint(_Endpoint):
+    """Host-down notifications on our own exchange."""
+
+    def take(self, event_type, payload):
+        if event_type != HOST_DOWN:
+            raise ValueError(f'only {HOST_DOWN} is understood')
+        report, new = self.store.report_failure(**parse_host_down(payload))
+        if new:
+            LOG.info('%s is reported down by %s: %s', report.host, report.source, report.reason)
+        self.wake()
+
+
+class NovaEndpoint(_Endpoint):
+    """Nova's versioned notifications: mostly hints to look, at once."""
+
+    filter_rule = oslo_messaging.NotificationFilter(
+        event_type=r'^(service\.update|metrics\.update|instance\.|compute_task\.)')
+
+    def __init__(self, store, wake, collector, moved):
+        super().__init__(store, wake)
+        self.collector = collector
+        self.moved = moved
+
+    def take(self, event_type, payload):
+        data = payload['nova_object.data']
+        if event_type == 'metrics.update':
+            self.collector.on_metrics(data['host'], [
+                m['nova_object.data'] for m in data['metrics']])
+        elif event_type == 'service.update':
+            self._service(data)
+        else:
+            self.collector.poke()
+            if event_type.startswith(MOVED):
+                self.moved()
+
+    def _service(self, data):
+        if data['binary'] != 'nova-compute':
+            return
+        self.collector.poke()
+        if not data['forced_down']:
+            return
+        if any(r.host == data['host'] for r in self.store.recoveries(unreleased=True)):
+            return                      # the echo of what we did, or nothing new
+        _report, new = self.store.report_failure(
+            data['host'], 'nova', 'somebody has forced it down in Nova')
+        if new:
+            LOG.info('%s was forced down in Nova by somebody else', data['host'])
+        self.wake()
+
+
+class Undecodable(logging.Handler):
+    """Hears what oslo.messaging only logs: messages it drops before any endpoint sees them."""
+
+    def __init__(self, store):
+        super().__init__(level=logging.ERROR)
+        self.store = store
+
+    def emit(self, record):
+        if not record.exc_info or 'essage' not in str(record.msg):
+            return
+        text = f'a message that cannot be read was dropped: {record.exc_info[1]}'
+        try:
+            self.store.note('warning', 'malformed', text[:500])
+        except exception.StoreUnavailable:
+            pass                        # oslo.messaging's own log line remains
+
+
+class Listeners:
+    """Both listeners; start() and stop() are not blocking for long."""
+
+    def __init__(self, conf, store, collector, engine):
+        self._undecodable = Undecodable(store)
+        self._endpoints = [HostDownEndpoint(store, engine.wake)]
+        options = conf.notifications
+        self._listeners = [oslo_messaging.get_notification_listener(
+            transport(conf, options.transport_url, durable=True),
+            # No pool: publishers make these queues themselves, so that nothing is lost even
+            # before this service has run for the first time.
+            [oslo_messaging.Target(exchange=EXCHANGE, topic=TOPIC)],
+            self._endpoints[:], allow_requeue=True)]
+        if options.nova_topics:
+            nova = NovaEndpoint(store, engine.wake, collector, engine.moved)
+            self._endpoints.append(nova)
+            self._listeners.append(oslo_messaging.get_notification_listener(
+                transport(conf, options.nova_transport_url),
+                [oslo_messaging.Target(exchange=options.nova_exchange, topic=t)
+                 for t in options.nova_topics],
+                [nova], pool=options.pool + '-nova', allow_requeue=True))
+
+    def start(self):
+        """Listen in threads of their own; a bus that is away is waited for."""
+        for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
+            logging.getLogger(name).addHandler(self._undecodable)
+        for listener in self._listeners:
+            # start() returns only once the bus answers.
+            threading.Thread(target=listener.start, daemon=True).start()
+
+    def stop(self):
+        """Stop listening; messages not taken stay in their queues."""
+        for endpoint in self._endpoints:
+            endpoint.stopping.set()
+        for listener in self._listeners:
+            listener.stop()
+            listener.wait()
+        for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
+            logging.getLogger(name).removeHandler(self._undecodable)

@@ -1,0 +1,329 @@
+"""The words of this service as values: frozen dataclasses, no behaviour beyond arithmetic.
+
+Adapters turn what Nova, Placement and the database say into these once; everything that decides
+works on nothing else. Times are timezone-aware UTC datetimes; amounts are in Placement's units
+(VCPU: count, MEMORY_MB: MiB, DISK_GB: GiB); shares are fractions, 1.0 being all of it.
+"""
+
+import dataclasses
+import datetime
+import types
+import typing
+
+Resources = typing.Mapping[str, int]          # resource class -> amount
+NOTHING: Resources = types.MappingProxyType({})
+
+
+def _empty():
+    return dataclasses.field(default_factory=lambda: NOTHING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heartbeat:
+    """What is known of a nova-compute's heartbeat.
+
+    ``value`` is Nova's own time stamp, compared only with itself: a clock that is wrong here or
+    there cannot make a host look dead. ``changed_at`` is our time when we first saw this value,
+    ``looked_at`` our time of the last successful look.
+    """
+
+    value: str
+    changed_at: datetime.datetime
+    looked_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class ComputeNode:
+    """A host that runs nova-compute, as Nova and Placement last described it."""
+
+    host: str                                   # Nova's service host
+    service_id: str = ''
+    provider_id: str = ''                       # Placement's root provider
+    up: bool = False                            # Nova's opinion of the service
+    enabled: bool = False
+    disabled_reason: str = ''
+    forced_down: bool = False
+    heartbeat: Heartbeat | None = None
+    zone: str = ''
+    aggregates: tuple['Aggregate', ...] = ()
+    traits: frozenset[str] = frozenset()
+    capacity: Resources = _empty()               # with allocation ratios; empty: unknown
+    used: Resources = _empty()
+    # False: Placement left it out of its last answer, as it does with a full host.
+    has_room: bool = False
+    usage_at: datetime.datetime | None = None   # when capacity and used were read
+    cores: int = 0                              # physical, for the measured share; 0: unknown
+    cpu_share: float | None = None              # measured, from metrics.update
+    cpu_share_at: datetime.datetime | None = None
+    backend: str = ''                           # where ephemeral disks live; '': not known
+    spare: bool = False                         # the operator's marks, from the database
+    pool: str = ''                              # a spare serves the hosts of its own pool
+    maintenance: bool = False
+    parked: bool = False                        # scheduling turned off by this service
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregate:
+    """A Nova host aggregate: its name and metadata."""
+
+    name: str
+    metadata: typing.Mapping[str, str] = _empty()
+
+
+@dataclasses.dataclass(frozen=True)
+class Instance:
+    """A server, as Nova last described it."""
+
+    id: str
+    name: str = ''
+    project_id: str = ''
+    host: str = ''
+    vm_state: str = ''                          # active, stopped, paused, …
+    task_state: str = ''                        # '' where Nova says null
+    power_state: int = 0                        # Nova's number: 1 running, 4 shut down
+    needs: Resources = _empty()
+    zone: str = ''
+    metadata: typing.Mapping[str, str] = _empty()
+    extra_specs: typing.Mapping[str, str] = _empty()
+    fault: str = ''
+    # False: its cell was down when Nova listed it, nothing but the id is sure.
+    known: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerGroup:
+    """A Nova server group."""
+
+    id: str
+    policy: str                                 # affinity, anti-affinity, soft-…
+    members: frozenset[str]
+    max_per_host: int = 1                       # anti-affinity only
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """One consistent view of the cloud. Replaced, never changed."""
+
+    nodes: typing.Mapping[str, ComputeNode] = _empty()          # by host
+    instances: typing.Mapping[str, Instance] = _empty()         # by id
+    groups: typing.Mapping[str, ServerGroup] = _empty()         # by id
+    by_host: typing.Mapping[str, frozenset[str]] = _empty()     # host -> instance ids
+    group_of: typing.Mapping[str, str] = _empty()               # instance id -> group id
+    instances_at: datetime.datetime | None = None              # last good list of servers
+    nodes_at: datetime.datetime | None = None                  # last good list of services
+    problems: tuple[str, ...] = ()                             # lists that failed, in words
+
+    def on(self, host: str) -> tuple[Instance, ...]:
+        """The instances of a host, in a stable order."""
+        return tuple(self.instances[i] for i in sorted(self.by_host.get(host, ())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What the operator wants, as values; built from configuration once."""
+
+    spares_only: bool = False                   # never use ordinary nodes as targets
+    untouched_projects: frozenset[str] = frozenset()
+    evacuate_error: bool = False                # instances that were in ERROR before
+    max_cpu_share: float = 0.95                 # measured; above, a node is no target
+    cpu_share_ttl: float = 180.0                # seconds a measurement counts
+    need_same_backend: bool = True
+    max_attempts: int = 3                       # evacuations tried for one instance
+    window: int = 6                             # evacuations in flight, in all
+    window_per_target: int = 3
+    max_recoveries: int = 2                     # failed hosts at a time; above: held
+    heartbeat_silence: float = 25.0             # seconds without a beat that confirm a report
+    trust: typing.Mapping[str, str] = _empty()   # source -> act | confirm | ignore
+    quiet: float = 90.0                         # seconds after a call with unknown outcome
+    max_faults: int = 8                         # calls with unknown outcome for one instance
+    move_timeout: float = 900.0                 # seconds Nova may take for one evacuation
+    follow_interval: float = 3.0                # seconds between looks without notifications
+    check_interval: float = 1.0                 # seconds between looks at a reported host
+    spare_after: str = 'reserve'                # or 'ordinary'
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """A failed host as decide() sees it: what was done and tried there already."""
+
+    host: str
+    # Instance id -> hosts on which an attempt has failed.
+    tried: typing.Mapping[str, frozenset[str]] = _empty()
+    # Instance id -> target, of moves under way that the used amounts do not contain yet.
+    pledged: typing.Mapping[str, str] = _empty()
+    # Instances not to be placed: moved, failed for good, or under way.
+    settled: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """What decide() says of one instance of a failed host: a target, or the reason for none."""
+
+    instance: Instance
+    target: str = ''
+    reason: str = ''
+    left: bool = False                          # left alone by policy, not for lack of room
+    priority: int = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """The answer of decide(): placements in the order in which they are to be sent."""
+
+    placements: tuple[Placement, ...] = ()
+    spares: tuple[str, ...] = ()                # parked spares that the placements need
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """One nova-compute as Nova lists it; ``beat`` is Nova's updated_at, kept as it came."""
+
+    host: str
+    id: str
+    up: bool
+    enabled: bool
+    disabled_reason: str = ''
+    forced_down: bool = False
+    beat: str = ''
+    zone: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Hypervisor:
+    """A compute node record of Nova; ``id`` is also its Placement provider."""
+
+    id: str
+    host: str                                   # the nova-compute that runs it
+    type: str = ''                              # 'ironic' is not ours
+    cores: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Provider:
+    """What Placement says of one root provider and its tree, summed."""
+
+    id: str
+    capacity: Resources = _empty()
+    used: Resources = _empty()
+    traits: frozenset[str] = frozenset()
+
+
+@dataclasses.dataclass(frozen=True)
+class Migration:
+    """An evacuation record of Nova; ``status`` accepted, pre-migrating, done, failed, …"""
+
+    id: str
+    instance_id: str
+    source: str
+    target: str
+    status: str
+    created_at: datetime.datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class HostMark:
+    """What the operator and this service noted about a host, from the database."""
+
+    host: str
+    spare: bool = False
+    pool: str = ''
+    maintenance: bool = False
+    parked: bool = False
+
+
+# -- rows, as the store hands them out; states and their meaning are in vmha_nova.states --------
+@dataclasses.dataclass(frozen=True)
+class HostFailure:
+    """A report that a host is down."""
+
+    id: int
+    host: str
+    source: str
+    reason: str
+    detected_at: datetime.datetime | None
+    received_at: datetime.datetime
+    evidence: typing.Mapping[str, typing.Any]
+    forced: bool
+    state: str
+    detail: str
+    repeats: int
+    recovery_id: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Recovery:
+    """What is done about one failed host."""
+
+    id: str
+    host: str
+    state: str
+    resume: str
+    reason: str
+    wish: str
+    approved: bool
+    reported_at: datetime.datetime
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    ended_at: datetime.datetime | None
+    released_at: datetime.datetime | None
+
+    @property
+    def stage(self):
+        """The state whose work is next: of a held recovery, the one it goes back to."""
+        return self.resume if self.state == 'held' else self.state
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """One instance's part in a recovery."""
+
+    id: int
+    recovery_id: str
+    instance_id: str
+    name: str
+    project_id: str
+    priority: int
+    position: int
+    state: str
+    reason: str
+    target: str
+    was: str
+    attempts: int
+    faults: int
+    tried: tuple[str, ...]
+    known: tuple[str, ...]
+    intent_at: datetime.datetime | None
+    accepted_at: datetime.datetime | None
+    landed_at: datetime.datetime | None
+    ended_at: datetime.datetime | None
+    not_before: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A lasting act."""
+
+    id: int
+    recovery_id: str | None
+    kind: str
+    subject: str
+    state: str
+    detail: str
+    evidence: typing.Mapping[str, typing.Any]
+    at: datetime.datetime
+    ended_at: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """A line of the journal."""
+
+    id: int
+    at: datetime.datetime
+    last_at: datetime.datetime
+    level: str
+    kind: str
+    host: str
+    recovery_id: str | None
+    text: str
+    repeats: int

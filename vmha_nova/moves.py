@@ -1,0 +1,192 @@
+"""Pure: what the answers of Nova mean for one move. Each function returns columns to change.
+
+An evacuation is recognised by its record in Nova's migration list: those that existed before our
+call are in ``move.known``, so a new one is ours. No clock of Nova's is compared with ours.
+"""
+
+import datetime
+
+from vmha_nova import exception
+from vmha_nova import model
+
+DONE = frozenset({'done', 'completed'})
+BROKEN = frozenset({'failed', 'error', 'cancelled'})
+WAS_STOPPED = 'stopped'
+SOON = 5.0                              # seconds before a refused call is considered again
+RETRY = 2.0                             # seconds before a call that was never sent is repeated
+
+
+def _later(now, seconds):
+    return now + datetime.timedelta(seconds=seconds)
+
+
+def _end(state, reason, now, **values):
+    return dict(state=state, reason=reason, ended_at=now, **values)
+
+
+def as_before(move: model.Move, instance: model.Instance) -> bool:
+    """Whether the guest is stopped if it was, and runs if it did."""
+    return instance.vm_state == (WAS_STOPPED if move.was == WAS_STOPPED else 'active')
+
+
+def records_of(move: model.Move, records) -> list[model.Migration]:
+    """The evacuation records of this move's instance that came after our last call."""
+    return [r for r in records if r.instance_id == move.instance_id and r.id not in move.known]
+
+
+def running(move: model.Move, records) -> bool:
+    """Whether Nova evacuates this instance right now, by whosever call."""
+    return any(r.instance_id == move.instance_id and r.status not in DONE | BROKEN
+               for r in records)
+
+
+def intend(move: model.Move, records, now: datetime.datetime) -> dict:
+    """What is recorded before the evacuate call is sent."""
+    known = sorted(r.id for r in records if r.instance_id == move.instance_id)
+    return dict(state='sending', reason=f'asking Nova to evacuate to {move.target}', known=known,
+                intent_at=now, accepted_at=None, landed_at=None, not_before=None)
+
+
+def sent(move: model.Move, error: Exception | None, policy: model.Policy,
+         now: datetime.datetime) -> dict:
+    """What the answer to the evacuate call means. ``error`` None: Nova took it."""
+    if error is None:
+        return dict(state='accepted', accepted_at=now, attempts=move.attempts + 1,
+                    reason=f'Nova rebuilds it on {move.target}')
+    if isinstance(error, exception.Unreachable):
+        return dict(state='waiting', not_before=_later(now, RETRY),
+                    reason=f'not sent, will be tried again: {error}')
+    if isinstance(error, exception.NotFound):
+        return _end('gone', 'deleted: Nova does not know it any more', now)
+    if isinstance(error, exception.Rejected):
+        return _refused(move, error, policy, now)
+    # Anything else, a bug of ours included: nobody knows what Nova has seen.
+    return dict(state='unsure', faults=move.faults + 1, not_before=_later(now, policy.quiet),
+                reason=f'outcome unknown ({error}); nothing is sent for {policy.quiet:.0f} s')
+
+
+def _refused(move, error, policy, now):
+    tried = list(move.tried)
+    if error.code == 400:
+        tried.append(move.target)       # refused as it stands: not again with this target
+    elif error.code != 409:
+        return _end('failed', f'refused by Nova: {error}', now, attempts=move.attempts + 1)
+    return _try_again(move, f'refused by Nova: {error}', tried, policy, now,
+                      attempts=move.attempts + 1, not_before=_later(now, SOON))
+
+
+def _try_again(move, why, tried, policy, now, attempts, not_before):
+    if attempts >= policy.max_attempts:
+        return _end('failed', f'{why} (attempt {attempts} of {policy.max_attempts})', now,
+                    attempts=attempts, tried=tried)
+    return dict(state='unplaced', reason=f'{why}; another node is looked for', tried=tried,
+                attempts=attempts, not_before=not_before)
+
+
+def follow(move: model.Move, source: str, instance: model.Instance | None, records,
+           seen_at: datetime.datetime, policy: model.Policy, now: datetime.datetime) -> dict:
+    """What Nova's lists say of a move under way (unsure, accepted, settling).
+
+    :param instance: the server, None where Nova has proven it deleted.
+    :param records: the evacuation records of the source.
+    :param seen_at: when the older of the two lists was asked for.
+    """
+    if instance is None:
+        return _end('gone', 'deleted while it was being moved', now)
+    if move.state == 'settling':
+        return _settled(move, instance, policy, now)
+    new = records_of(move, records)
+    if not new:
+        return _no_trace(move, source, instance, seen_at, policy, now)
+    last = max(new, key=lambda r: (r.created_at, r.id))
+    if last.status in DONE:
+        return _landed(move, source, instance, last, policy, now)
+    if last.status in BROKEN and not instance.task_state:
+        return _broken(move, source, instance, last, policy, now)
+    return _still(move, last, policy, now)
+
+
+def _still(move, last, policy, now):
+    since = move.accepted_at or move.intent_at
+    if (now - since).total_seconds() > policy.move_timeout:
+        return _end('failed', f'Nova has not finished the evacuation to {last.target} after '
+                              f'{policy.move_timeout:.0f} s (its record {last.id} is '
+                              f'"{last.status}"): look at nova-compute there, then retry', now)
+    if move.state == 'unsure':
+        return dict(state='accepted', accepted_at=now, not_before=None,
+                    attempts=move.attempts + 1,
+                    reason=f'Nova had taken the call and rebuilds it on {last.target}')
+    return {}
+
+
+def _no_trace(move, source, instance, seen_at, policy, now):
+    if instance.host and instance.host != source and not instance.task_state:
+        return _end('gone', f'somebody else has moved it to {instance.host}', now)
+    if move.state == 'accepted':
+        since = (now - move.accepted_at).total_seconds()
+        if since > policy.move_timeout:
+            return _end('failed', 'Nova took the call and shows no record of it', now)
+        return {}
+    # Unsure. Only lists asked for after the quiet period can prove that nothing was taken.
+    if seen_at < move.not_before:
+        return {}
+    if instance.task_state:
+        return dict(not_before=_later(now, policy.quiet),
+                    reason=f'outcome unknown; Nova has it in task state {instance.task_state}')
+    if move.faults >= policy.max_faults:
+        return _end('failed', f'{move.faults} calls without an answer: {move.reason}', now)
+    return dict(state='waiting', not_before=None,
+                reason='Nova shows no trace of the call; it is sent again')
+
+
+def _landed(move, source, instance, last, policy, now):
+    """Nova says done; believe it when the instance's own record says so too."""
+    if instance.host == source or not instance.host or instance.task_state:
+        return _still(move, last, policy, now)
+    if instance.vm_state == 'error':
+        return _end('failed', f'it is on {instance.host}, in ERROR: {instance.fault}', now,
+                    target=instance.host)
+    landed = dict(landed_at=now, target=instance.host)
+    if as_before(move, instance):
+        return _end('moved', f'{instance.vm_state} on {instance.host}', now, **landed)
+    return dict(state='settling', not_before=None, **landed,
+                reason=f'it is {instance.vm_state} and was {move.was}')
+
+
+def _settled(move, instance, policy, now):
+    if as_before(move, instance) and not instance.task_state:
+        return _end('moved', f'{instance.vm_state} on {instance.host}', now)
+    if move.faults >= policy.max_faults or (
+            (now - move.landed_at).total_seconds() > policy.move_timeout):
+        return _end('failed', f'it is on {move.target}, but {instance.vm_state} where it was '
+                              f'{move.was}: {move.reason}', now)
+    return {}
+
+
+def _broken(move, source, instance, last, policy, now):
+    if instance.host and instance.host != source:
+        return _end('failed', f'Nova ended the evacuation as "{last.status}" with the instance '
+                              f'on {instance.host}, {instance.vm_state}', now)
+    target = last.target or move.target
+    # A call of unknown outcome was never counted; that it was taken is known now.
+    attempts = move.attempts + (move.state == 'unsure')
+    why = instance.fault or f'Nova ended the evacuation as "{last.status}"'
+    return _try_again(move, f'{target}: {why}', [*move.tried, target], policy, now,
+                      attempts=attempts, not_before=None)
+
+
+def power_act(move: model.Move, instance: model.Instance) -> str:
+    """The call that puts the power state back: 'stop', 'start', or '' while none is due."""
+    if instance.task_state or as_before(move, instance):
+        return ''
+    if move.was == WAS_STOPPED and instance.vm_state == 'active':
+        return 'stop'
+    return 'start' if move.was != WAS_STOPPED and instance.vm_state == 'stopped' else ''
+
+
+def settled_call(move: model.Move, error: Exception | None, now: datetime.datetime) -> dict:
+    """What the answer to that call means; it may be repeated without harm."""
+    if error is None:
+        return dict(not_before=_later(now, SOON))
+    return dict(faults=move.faults + 1, not_before=_later(now, SOON),
+                reason=f'power state not put back yet: {error}')

@@ -1,0 +1,366 @@
+"""One recovery, from a host taken for dead to instances that run elsewhere.
+
+``STAGES`` maps the state a recovery is in to the method that does what is next. A method returns
+None (still at it), Go(state, reason) or Hold(reason). A held recovery stays at its stage: the
+same method is asked again until it has nothing to hold for. Everything a method needs to know
+after a crash stands in the database; what is kept in memory only saves work.
+"""
+
+import dataclasses
+import logging
+
+from vmha_nova import decide
+from vmha_nova import flight
+from vmha_nova import model
+from vmha_nova import states
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Go:
+    """The stage is done; ``state`` is next."""
+
+    state: str
+    reason: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Hold:
+    """The recovery waits, for what the reason says."""
+
+    reason: str
+
+
+class Work:
+    """What is done for recoveries.
+
+    :param settings: model.Policy.
+    """
+
+    def __init__(self, store, nova, collector, fence, storage, jobs, clock, settings):
+        self.store = store
+        self.nova = nova
+        self.collector = collector
+        self.fence = fence
+        self.storage = storage
+        self.jobs = jobs
+        self.clock = clock
+        self.settings = settings
+        self.flight = flight.Flight(store, nova, collector, jobs, clock, settings)
+        self.term = None
+        self._seen = {}
+
+    STAGES = {'confirmed': 'plan_and_fence', 'fenced': 'take_down', 'down_in_nova': 'prepare',
+              'moving': 'move'}
+
+    # -- the stages -----------------------------------------------------------------------------
+    def advance(self, recovery, cluster, open_recoveries):
+        """Do what is next for one recovery and record where it stands."""
+        if recovery.state in states.RECOVERY_OVER:
+            if recovery.wish == 'retry' and recovery.state == 'partial':
+                self._retry(recovery)
+            elif recovery.wish:
+                self._set(recovery, wish='')
+            return
+        if recovery.wish == 'approve':
+            recovery = self._set(recovery, wish='', approved=True)
+        if recovery.wish == 'abort':
+            step = self._abort(recovery)
+        else:
+            others = [r for r in open_recoveries if r.id != recovery.id]
+            step = getattr(self, self.STAGES[recovery.stage])(recovery, cluster, others)
+        if isinstance(step, Hold):
+            if recovery.state != 'held' or recovery.reason != step.reason:
+                self._set(recovery, state='held', resume=recovery.stage, reason=step.reason)
+        elif isinstance(step, Go):
+            self._go(recovery, step)
+        elif recovery.state == 'held':
+            self._go(recovery, Go(recovery.resume, 'what it was held for is settled'))
+
+    def plan_and_fence(self, recovery, cluster, others):
+        """Name what goes where, and what cannot; then make sure that the host writes no more."""
+        rows = self.store.moves(recovery.id)
+        rows = self._decide(recovery, cluster, rows)
+        movable = [m for m in rows if m.state in ('waiting', 'unplaced')]
+        if not movable:
+            return Go('recovered', f'nothing to move from {recovery.host}: '
+                                   f'{len(rows)} instances left alone')
+        if not any(m.state == 'waiting' for m in movable):
+            return Hold(f'none of {len(movable)} instances has a place to go; '
+                        f'the first one: {movable[0].reason}')
+        if len(others) >= self.settings.max_recoveries and not recovery.approved:
+            hosts = ', '.join(sorted(r.host for r in others))
+            return Hold(f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
+                        f'{self.settings.max_recoveries}; approve with '
+                        f'"vmha-manage recovery approve {recovery.id}"')
+        result = self.jobs.insist(('fence', recovery.id), self._fence, recovery)
+        if result is None:
+            return None
+        if result.error:
+            return Hold(f'{recovery.host} is not fenced: {result.error}')
+        return Go('fenced', f'fenced by {self.fence.name}')
+
+    def take_down(self, recovery, cluster, others):
+        """Tell Nova that the host is down, and list once more what was on it."""
+        down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
+        if down is None:
+            return None
+        if down.error:
+            return Hold(f'{recovery.host} cannot be taken down in Nova: {down.error}')
+        return Go('down_in_nova', f'{recovery.host} is forced down and disabled in Nova')
+
+    def prepare(self, recovery, cluster, others):
+        """Wait for the storage, and plan with what the host held at its end."""
+        reason = self.storage.ready()
+        if reason:
+            return Hold(f'the storage is not ready: {reason}')
+        listed = self.jobs.insist(('list', recovery.id), self._list, recovery)
+        if listed is None:
+            return None
+        if listed.error:
+            return Hold(f'the instances of {recovery.host} cannot be listed: {listed.error}')
+        instances, self._seen[recovery.id] = listed.value
+        rows = self._decide(recovery, dataclasses.replace(
+            self.collector.snapshot, nodes=cluster.nodes), self.store.moves(recovery.id))
+        count = sum(m.state == 'waiting' for m in rows)
+        return Go('moving', f'{count} instances to evacuate from {recovery.host}')
+
+    def move(self, recovery, cluster, others):
+        """Evacuate in order of priority, a few at a time, and follow each until it is home."""
+        seen = self._seen.setdefault(recovery.id, flight.Seen())
+        rows = self.flight.follow(recovery, self.store.moves(recovery.id), seen, self._change)
+        if seen.records is None:
+            return None                 # nothing is decided before the first look at Nova
+        if any(m.state in ('waiting', 'unplaced') for m in rows):
+            rows = self._decide(recovery, cluster, rows)
+        self._enable_targets(recovery, cluster, rows)
+        rows = self.flight.send(recovery, cluster, rows, seen, self._change)
+        return self._finished(rows)
+
+    # -- deciding -------------------------------------------------------------------------------
+    def _decide(self, recovery, cluster, rows):
+        """Give every move that waits a target or a reason; add instances not seen before."""
+        now = self.clock()
+        cluster = as_found(cluster, rows)
+        rows = self._change(recovery, rows, {
+            m.id: change for m in rows if m.state in ('waiting', 'unplaced')
+            for change in [self._ended_by_others(m, recovery, cluster, now)] if change})
+        open_ = {m.instance_id: m for m in rows if m.state in ('waiting', 'unplaced')
+                 and not self._keep_target(m, cluster, now)
+                 and not (m.not_before and m.not_before > now)}
+        known = {m.instance_id for m in rows}
+        if not open_ and all(i.id in known for i in cluster.on(recovery.host)):
+            return rows
+        plan = decide.decide(cluster, [model.Failed(
+            host=recovery.host, settled=frozenset(known - set(open_)),
+            tried={m.instance_id: frozenset(m.tried) for m in rows},
+            pledged={m.instance_id: m.target for m in rows
+                     if m.instance_id not in open_ and self._uncounted(m, cluster)},
+        )], self.settings, now)
+        new, changed = [], {}
+        for placement in plan.placements:
+            instance, values = placement.instance, planned(placement, now)
+            move = open_.get(instance.id)
+            if move is None:
+                new.append(dict(values, instance_id=instance.id, name=instance.name,
+                                project_id=instance.project_id, was=instance.vm_state,
+                                position=len(rows) + len(new), tried=[], known=[]))
+            elif any(getattr(move, k) != v for k, v in values.items()):
+                changed[move.id] = values
+        if not new and not changed:
+            return rows
+        LOG.info('recovery %s of %s: %s', recovery.id, recovery.host, describe(plan))
+        self.store.save_moves(self.term, recovery.id, new=new, changed=changed)
+        return self.store.moves(recovery.id)
+
+    def _ended_by_others(self, move, recovery, cluster, now):
+        """The change for a move whose instance needs or allows none any more, or None."""
+        instance = cluster.instances.get(move.instance_id)
+        if instance is None:
+            return dict(state='gone', reason='deleted before its turn came', ended_at=now)
+        if instance.host not in ('', recovery.host):
+            return dict(state='gone', ended_at=now,
+                        reason=f'it was on {instance.host} before its turn came')
+        reason = decide.leave_reason(instance, cluster, self.settings)
+        return dict(state='left', reason=reason, ended_at=now) if reason else None
+
+    def _keep_target(self, move, cluster, now):
+        """A waiting move changes its target only when that is no target any more."""
+        if move.state != 'waiting' or move.target in move.tried:
+            return False
+        node = cluster.nodes.get(move.target)
+        return node is not None and not decide.target_problem(node, self.settings, now)
+
+    def _uncounted(self, move, cluster):
+        """Whether Placement's used amounts do not contain this move yet (on the safe side)."""
+        if not move.target or move.state in ('unplaced', 'left', 'gone', 'failed'):
+            return False
+        node = cluster.nodes.get(move.target)
+        return node is not None and (
+            node.usage_at is None or move.accepted_at is None or move.accepted_at > node.usage_at)
+
+    # -- acting: fence, force_down, disable, enable ----------------------------------------------
+    def _step(self, kind, subject, recovery_id, function):
+        """Record, act, record. ``function`` returns (state, detail, evidence)."""
+        step = self.store.begin_step(self.term, kind, subject, recovery_id)
+        try:
+            state, detail, evidence = function()
+        except Exception as e:
+            self.store.end_step(self.term, step, 'failed', str(e))
+            raise
+        self.store.end_step(self.term, step, state, detail, evidence)
+        LOG.info('%s %s: %s%s', kind, subject, state, f' ({detail})' if detail else '')
+
+    def _fence(self, recovery):
+        if any(s.state == 'done' for s in self.store.steps(recovery.id, 'fence')):
+            return
+        self._step('fence', recovery.host, recovery.id,
+                   lambda: ('done', self.fence.proves, self.fence.fence(recovery.host)))
+
+    def _take_down(self, recovery):
+        self.collector.refresh_services()
+        node = self.collector.snapshot.nodes[recovery.host]
+        # force_down first: disabling a service that Nova takes for up makes nova-api call it.
+        for kind, found, act in (
+                ('force_down', node.forced_down,
+                 lambda: self.nova.force_down(node.service_id, True)),
+                ('disable', not node.enabled,
+                 lambda: self.nova.disable(node.service_id, f'vmha: recovery {recovery.id}'))):
+            mine = self.store.steps(recovery.id, kind)
+            if any(s.state in ('done', 'not_ours') for s in mine):
+                continue
+            if found and not mine:
+                self._step(kind, recovery.host, recovery.id, lambda: (
+                    'not_ours', 'found so; will not be undone', {}))
+            else:
+                self._step(kind, recovery.host, recovery.id,
+                           lambda act=act: (act(), ('done', '', {}))[1])
+
+    def _list(self, recovery):
+        """The host's instances and evacuation records, read after Nova holds it down."""
+        asked_at = self.clock()
+        instances = self.collector.reconcile(recovery.host)
+        return instances, flight.Seen(self.nova.evacuations(recovery.host), asked_at, asked_at)
+
+    def _enable_targets(self, recovery, cluster, rows):
+        """Turn scheduling on where this service had turned it off and a move wants to go."""
+        wanted = {m.target for m in rows if m.state == 'waiting'}
+        for host in sorted(wanted):
+            node = cluster.nodes.get(host)
+            if node is None or node.enabled or not node.parked or not node.up:
+                continue
+            result = self.jobs.insist(('enable', host), self._enable, node, recovery.id)
+            if result is not None and result.error:
+                self.store.note('error', 'spare', f'{host} cannot be enabled: {result.error}',
+                                host=host, recovery_id=recovery.id)
+
+    def _enable(self, node, recovery_id):
+        self._step('enable_spare', node.host, recovery_id,
+                   lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
+        self.collector.refresh_services()
+        self.store.set_mark(node.host, parked=False)
+
+    def _finished(self, rows):
+        if all(m.state in states.MOVE_FINAL for m in rows):
+            return Go(*outcome(rows))
+        stuck = [m for m in rows if m.state == 'unplaced']
+        if stuck and all(m.state in states.MOVE_FINAL or m.state == 'unplaced' for m in rows):
+            return Hold(f'{len(stuck)} instances have no place to go; '
+                        f'{stuck[0].name or stuck[0].instance_id}: {stuck[0].reason}')
+        return None
+
+    # -- what operators ask for -----------------------------------------------------------------
+    def _abort(self, recovery):
+        """Send nothing more, follow what is under way, then end."""
+        rows = self.store.moves(recovery.id)
+        now = self.clock()
+        rows = self._change(recovery, rows, {
+            m.id: dict(state='left', reason='aborted by an operator', ended_at=now)
+            for m in rows if m.state in ('waiting', 'unplaced')})
+        if recovery.stage == 'moving' and any(m.state in states.IN_FLIGHT for m in rows):
+            seen = self._seen.setdefault(recovery.id, flight.Seen())
+            self.flight.follow(recovery, rows, seen, self._change)
+            return None
+        return Go('aborted', 'aborted by an operator: ' + tally(rows))
+
+    def _retry(self, recovery):
+        rows = self.store.moves(recovery.id)
+        self._change(recovery, rows, {
+            m.id: dict(state='unplaced', attempts=0, faults=0, tried=[], ended_at=None,
+                       not_before=None, reason='tried again at an operator\'s wish')
+            for m in rows if m.state == 'failed'})
+        self._set(recovery, state='moving', wish='', ended_at=None,
+                  reason='tried again at an operator\'s wish')
+
+    # -- recording ------------------------------------------------------------------------------
+    def _change(self, recovery, rows, changes):
+        if not changes:
+            return rows
+        self.store.save_moves(self.term, recovery.id, changed=changes)
+        return self.store.moves(recovery.id)
+
+    def _set(self, recovery, **values):
+        return self.store.set_recovery(self.term, recovery.id, **values)
+
+    def _go(self, recovery, step):
+        over = step.state in states.RECOVERY_OVER
+        values = dict(state=step.state, reason=step.reason, resume='')
+        if over:
+            values.update(ended_at=self.clock(), wish='')
+            self._seen.pop(recovery.id, None)
+        self._set(recovery, **values)
+
+
+def planned(placement, now):
+    """A placement as columns of a move."""
+    values = dict(priority=placement.priority, target=placement.target, reason=placement.reason)
+    if placement.target:
+        return dict(values, state='waiting')
+    if placement.left:
+        return dict(values, state='left', ended_at=now)
+    return dict(values, state='unplaced')
+
+
+def as_found(cluster, rows):
+    """The cluster with instances that an attempt of ours has put into ERROR as they were."""
+    broken = {}
+    for move in rows:
+        instance = cluster.instances.get(move.instance_id)
+        if move.tried and instance is not None and instance.vm_state == 'error':
+            broken[instance.id] = dataclasses.replace(instance, vm_state=move.was)
+    if not broken:
+        return cluster
+    return dataclasses.replace(cluster, instances={**cluster.instances, **broken})
+
+
+def tally(rows):
+    """'18 moved, 2 failed': the states of moves, counted."""
+    counts = {}
+    for move in rows:
+        counts[move.state] = counts.get(move.state, 0) + 1
+    return ', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'no instances'
+
+
+def outcome(rows):
+    """The final state of a recovery and its sentence."""
+    failed = [m for m in rows if m.state == 'failed']
+    if not failed:
+        return 'recovered', tally(rows)
+    first = failed[0]
+    return 'partial', f'{tally(rows)}; {first.name or first.instance_id}: {first.reason}'
+
+
+def describe(plan):
+    """A plan in one sentence."""
+    targets, none, left = {}, 0, 0
+    for placement in plan.placements:
+        if placement.target:
+            targets[placement.target] = targets.get(placement.target, 0) + 1
+        elif placement.left:
+            left += 1
+        else:
+            none += 1
+    parts = [f'{n} to {host}' for host, n in sorted(targets.items())]
+    parts += [f'{none} without a place'] * bool(none) + [f'{left} left alone'] * bool(left)
+    return ', '.join(parts) or 'nothing to move'

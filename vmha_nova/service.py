@@ -1,0 +1,160 @@
+"""Puts the engine together from a configuration. ``conf`` is an oslo.config ConfigOpts."""
+
+import datetime
+import logging
+import os
+import signal
+import socket
+import threading
+
+import cotyledon
+import futurist
+from keystoneauth1 import exceptions as ks_exceptions
+from keystoneauth1 import loading
+
+from vmha_nova import collector
+from vmha_nova.db import store
+from vmha_nova import engine
+from vmha_nova import exception
+from vmha_nova import fencing
+from vmha_nova import messaging
+from vmha_nova import model
+from vmha_nova import nova
+
+LOG = logging.getLogger(__name__)
+SPARE_JOBS = 8                          # calls besides the evacuations under way
+
+
+def clock():
+    """Now, aware UTC."""
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def make_store(conf):
+    """The database of [database]."""
+    options = {k: v for k, v in conf.database.items()
+               if k in ('connection', 'max_pool_size', 'max_retries', 'connection_recycle_time')}
+    return store.Store(clock, **options)
+
+
+def make_nova(conf):
+    """Nova and Placement, with the account of [service_credentials]; nothing is called yet.
+
+    :raises ConfigurationError: the account is incomplete.
+    """
+    group = conf.service_credentials
+    try:
+        auth = loading.load_auth_from_conf_options(conf, 'service_credentials')
+    except ks_exceptions.ClientException as e:
+        raise exception.ConfigurationError(f'[service_credentials]: {e}') from e
+    if auth is None:
+        raise exception.ConfigurationError(
+            '[service_credentials] auth_type is not set: give auth_type = password, auth_url, '
+            'username, password, project_name and their domains')
+    session = loading.load_session_from_conf_options(conf, 'service_credentials', auth=auth)
+    return nova.Nova(session, region_name=group.region_name, interface=group.interface,
+                     timeout=group.request_timeout)
+
+
+def make_collector(conf, nova_):
+    """The collector of [collector]."""
+    return collector.Collector(nova_, clock, collector.Settings(
+        interval=conf.collector.interval, nodes_interval=conf.collector.nodes_interval,
+        full_interval=conf.collector.full_interval))
+
+
+def make_policy(conf):
+    """[recovery] and [detection] as one value."""
+    rec, det = conf.recovery, conf.detection
+    words = set(det.trust.values()) - {'act', 'confirm', 'ignore'}
+    if words:
+        raise exception.ConfigurationError(
+            f'[detection] trust: {", ".join(sorted(words))}: only act, confirm, ignore')
+    return model.Policy(
+        spares_only=rec.spares_only, untouched_projects=frozenset(rec.untouched_projects),
+        evacuate_error=rec.evacuate_error, max_cpu_share=rec.max_cpu_share,
+        cpu_share_ttl=rec.cpu_share_ttl,
+        # With no storage driver no backend is known; the operator's word stands for it.
+        need_same_backend=not conf.fence.unsafe_without_fence,
+        max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
+        window_per_target=rec.window_per_target, max_recoveries=rec.max_recoveries,
+        heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
+        trust=det.trust, quiet=rec.quiet_period, move_timeout=rec.move_timeout,
+        follow_interval=rec.follow_interval, spare_after=rec.spare_after)
+
+
+def make_fence(conf):
+    """The fence of [fence]."""
+    return fencing.NoFence(conf.fence.unsafe_without_fence)
+
+
+def check(conf):
+    """Find what would keep the engine from working as configured.
+
+    :raises ConfigurationError: with one line that says what to do.
+    """
+    make_policy(conf)
+    make_nova(conf)
+    make_fence(conf)
+    for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
+        messaging.transport(conf, url)
+    if not make_store(conf).version():
+        raise exception.ConfigurationError(
+            f'the database {conf.database.connection.split("@")[-1]} has no tables: run '
+            '"vmha-manage db sync"')
+
+
+class EngineService(cotyledon.Service):
+    """The vmha-engine process: collector, listeners and the engine's loop, a thread each."""
+
+    name = 'vmha-engine'
+
+    def __init__(self, worker_id, conf):
+        super().__init__(worker_id)
+        self._stop = threading.Event()
+        policy = make_policy(conf)
+        nova_ = make_nova(conf)
+        store_ = make_store(conf)
+        self.collector = make_collector(conf, nova_)
+        self._executor = futurist.ThreadPoolExecutor(policy.window + SPARE_JOBS)
+        self.engine = engine.Engine(
+            store_, nova_, self.collector, make_fence(conf), fencing.UncheckedStorage(),
+            self._executor, clock, f'{socket.gethostname()}:{os.getpid()}', policy)
+        self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
+        self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
+            ('collector', self._collect), ('engine', self._lead))]
+
+    def run(self):
+        """Start everything; returns at once."""
+        for thread in self._threads:
+            thread.start()
+        self.listeners.start()
+
+    def terminate(self):
+        """Stop listening, end the cycle under way, let calls under way end."""
+        self._stop.set()
+        self.listeners.stop()
+        self.collector.poke()
+        self.engine.stop()
+        for thread in self._threads:
+            thread.join(10)
+        self._executor.shutdown(wait=False)
+
+    def _collect(self):
+        while not self._stop.is_set():
+            try:
+                pause = self.collector.refresh()
+            except Exception:
+                LOG.exception('the cloud could not be read')
+                pause = 5.0
+            self.collector.wait(pause)
+
+    def _lead(self):
+        try:
+            self.engine.run()
+        except exception.TermLost as e:
+            LOG.error('this engine ends: %s', e)
+            os.kill(os.getppid(), signal.SIGTERM)   # the manager would start it again
+        except Exception:
+            LOG.critical('the engine ends', exc_info=True)
+            os._exit(1)                 # the manager starts a new one, which goes on

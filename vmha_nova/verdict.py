@@ -1,0 +1,99 @@
+"""Pure: is the host that was reported down really dead, as far as its evidence tells?
+
+The only channel here is Nova's heartbeat. It is slow, so by default a report waits until a beat
+is missing; a source that has proven the death itself can be trusted to act at once.
+"""
+
+import dataclasses
+import datetime
+
+from vmha_nova import model
+
+DEAD, ALIVE, WAIT, DISMISS = 'dead', 'alive', 'wait', 'dismiss'
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What is to be made of a report, and why, in one line for an operator."""
+
+    what: str
+    reason: str
+
+
+def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Policy,
+          now: datetime.datetime) -> Verdict:
+    """Say what is to be made of a report that a host is down. Total: always a verdict.
+
+    ``failure.evidence`` may carry ``baseline`` (the heartbeat seen when the report was first
+    looked at) and ``beats`` (how often it has changed since): see watch().
+    """
+    trust = 'act' if failure.forced else policy.trust.get(
+        failure.source, policy.trust.get('default', 'confirm'))
+    if trust == 'ignore':
+        return Verdict(DISMISS, f'reports from {failure.source} are ignored ([detection] trust)')
+    node = cluster.nodes.get(failure.host)
+    if node is None:
+        return _unknown(failure, cluster)
+    if node.maintenance and not failure.forced:
+        return Verdict(DISMISS, f'{failure.host} is in maintenance; end it with '
+                                f'"vmha-manage host set {failure.host} --no-maintenance"')
+    if trust == 'act':
+        beat = node.heartbeat
+        if not failure.forced and beat and failure.detected_at and (
+                beat.changed_at - failure.detected_at).total_seconds() > policy.heartbeat_silence:
+            return Verdict(ALIVE, f'{failure.host} has sent heartbeats long after '
+                                  f'{failure.detected_at:%Y-%m-%d %H:%M:%S} UTC, when it was '
+                                  'found dead: the report is out of date')
+        word = 'an operator insists' if failure.forced else f'{failure.source} is trusted to act'
+        return Verdict(DEAD, f'{word}: {failure.reason or "no reason given"}')
+    return _heartbeat(failure, node, cluster, policy, now)
+
+
+def _unknown(failure, cluster):
+    if cluster.nodes_at is None or cluster.nodes_at < failure.received_at:
+        return Verdict(WAIT, "the list of compute nodes was not read since the report came; "
+                             + ('; '.join(cluster.problems) or 'it will be'))
+    return Verdict(DISMISS, f'Nova has no compute node {failure.host!r}; names must be those of '
+                            '"openstack compute service list", the domain included')
+
+
+def _heartbeat(failure, node, cluster, policy, now):
+    beat = node.heartbeat
+    beats = failure.evidence.get('beats', 0)
+    if beats >= 2:
+        # One beat may have been on its way when the host died. Two have not.
+        return Verdict(ALIVE, f'{failure.host} is alive: its nova-compute has sent {beats} '
+                              'heartbeats since the report; use force if you know better')
+    if beat is None:
+        return Verdict(WAIT, f'Nova has never shown a heartbeat of {failure.host}')
+    silent = (beat.looked_at - beat.changed_at).total_seconds()
+    if silent < policy.heartbeat_silence:
+        return Verdict(WAIT, f'waiting whether the heartbeat of {failure.host} has stopped '
+                             f'(missing for {silent:.0f} of {policy.heartbeat_silence:.0f} s)')
+    others = [n for n in cluster.nodes.values() if n.host != failure.host and n.heartbeat]
+    if others and all(
+            (n.heartbeat.looked_at - n.heartbeat.changed_at).total_seconds()
+            >= policy.heartbeat_silence for n in others):
+        return Verdict(WAIT, 'no compute node at all sends heartbeats: Nova itself, its message '
+                             'bus or its database does not work, which says nothing about '
+                             f'{failure.host}')
+    return Verdict(DEAD, f'no heartbeat of {failure.host} for {silent:.0f} s, reported by '
+                         f'{failure.source}: {failure.reason or "no reason given"}')
+
+
+def watch(failure: model.HostFailure, node: model.ComputeNode | None) -> dict | None:
+    """The report's evidence with the heartbeat of this look added; None if nothing changed.
+
+    Beats are counted from the first look after the report, by changes of Nova's own value, so
+    no two clocks are compared.
+    """
+    if node is None or node.heartbeat is None:
+        return None
+    if node.heartbeat.looked_at < failure.received_at:
+        return None
+    evidence = dict(failure.evidence)
+    if 'baseline' not in evidence:
+        return {**evidence, 'baseline': node.heartbeat.value, 'beats': 0}
+    if evidence['baseline'] == node.heartbeat.value:
+        return None
+    return {**evidence, 'baseline': node.heartbeat.value, 'beats': evidence['beats'] + 1}
