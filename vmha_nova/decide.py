@@ -62,45 +62,70 @@ class _Survey:
     def __init__(self, cluster, policy, now):
         self.cluster = cluster
         self.policy = policy
-        self.now = now
+        self._now = now
+        self._named = rules.named_projects(cluster.nodes.values())
         self._problems = {}             # host -> reason
-        self._candidates = {}           # (spare, wants) -> hosts by load
+        self._states = {}               # host -> (load, what it depends on)
+        self._candidates = {}           # (spare, wants) -> hosts in alike groups
         self._rankings = {}             # (spare, wants, needs) -> _Ranking
-        self._nodes = collections.defaultdict(list)     # (spare, zone) -> nodes
+        self._refused = {}              # wants -> {reason: hosts}
+        self._tiers = collections.defaultdict(list)     # (spare, zone) -> nodes
         for node in cluster.nodes.values():
-            self._nodes[node.spare, node.zone].append(node)
-        self._tenants = None
+            self._tiers[node.spare, node.zone].append(node)
 
     def wants(self, instance, host):
-        """As rules.wants; without the project, where no node is reserved for projects."""
+        """As rules.wants, but equal for all projects that no node is reserved for."""
         wanted = rules.wants(instance, self.cluster.nodes.get(host), self.policy)
-        if self._tenants is None:
-            self._tenants = any(rules.tenant_keys(node) for node in self.cluster.nodes.values()
-                                if node.aggregates)
-        return wanted if self._tenants else wanted._replace(project='')
+        if wanted.project in self._named:
+            return wanted
+        return wanted._replace(project=rules.ANY_OTHER if self._named else '')
 
     def problem(self, node):
         """As rules.target_problem, asked once for a node."""
-        try:
-            return self._problems[node.host]
-        except KeyError:
-            reason = rules.target_problem(node, self.policy, self.now)
-            return self._problems.setdefault(node.host, reason)
+        reason = self._problems.get(node.host)
+        if reason is None:
+            reason = rules.target_problem(node, self.policy, self._now)
+            self._problems[node.host] = reason
+        return reason
 
     def candidates(self, spare, wanted):
-        """Hosts of a tier that are fit to be a target and wanted: {host: load}, by load."""
+        """The nodes of a tier that are fit to be a target and wanted: [(load, hosts)], by load.
+
+        The hosts of one entry are alike in all that load and room depend on, and in order. Idle
+        nodes of the same kind are, by the thousand, and need not be looked at one by one.
+        """
         key = (spare, wanted)
         if key not in self._candidates:
-            found = [(self.load(node), node.host) for node in self._nodes[spare, wanted.zone]
-                     if not self.problem(node) and not rules.match_problem(node, wanted)]
-            self._candidates[key] = {host: load for load, host in sorted(found)}
+            alike = collections.defaultdict(list)
+            for node in self._tiers[spare, wanted.zone]:
+                if not self.problem(node) and not rules.match_problem(node, wanted):
+                    alike[self._state(node)].append(node.host)
+            self._candidates[key] = sorted(
+                (state[0], tuple(sorted(hosts))) for state, hosts in alike.items())
         return self._candidates[key]
+
+    def _state(self, node):
+        state = self._states.get(node.host)
+        if state is None:
+            state = self._states[node.host] = (
+                self.load(node), tuple(node.capacity.items()), tuple(node.used.items()),
+                rules.measured(node, self.policy, self._now))
+        return state
 
     def ranking(self, spare, wanted, needs):
         key = (spare, wanted, tuple(sorted(needs.items())))
         if key not in self._rankings:
             self._rankings[key] = _Ranking(self, self.candidates(spare, wanted), needs)
         return self._rankings[key]
+
+    def refused(self, wanted):
+        """Why nodes are no candidates, whatever has room: {reason: hosts}."""
+        if wanted not in self._refused:
+            refused = self._refused[wanted] = collections.defaultdict(list)
+            for host, node in self.cluster.nodes.items():
+                if reason := self.problem(node) or rules.match_problem(node, wanted):
+                    refused[reason].append(host)
+        return self._refused[wanted]
 
     def load(self, node, needs=model.NOTHING, extra=model.NOTHING):
         """The load of the node with ``needs`` and ``extra`` on it: see the module's docstring."""
@@ -110,7 +135,7 @@ class _Survey:
                 share = (used.get(name, 0) + extra.get(name, 0) + needs.get(name, 0)) / total
                 if share > largest:
                     largest = share
-        cpu, total = rules.measured(node, self.policy, self.now), capacity.get('VCPU')
+        cpu, total = rules.measured(node, self.policy, self._now), capacity.get('VCPU')
         arriving = extra.get('VCPU', 0) + needs.get('VCPU', 0)
         if cpu is None:
             cpu, arriving = 0.0, arriving + used.get('VCPU', 0)
@@ -122,33 +147,39 @@ class _Ranking:
 
     No node's load with ``needs`` is below its load without. So nodes are evaluated in the order
     of the latter, and the best evaluated one is the next as soon as it is below what the rest
-    start from. In a cloud whose nodes differ that is after a few of thousands.
+    start from. Where nodes differ, that is after a few of thousands.
     """
 
     def __init__(self, survey, candidates, needs):
         self._survey = survey
         self._needs = needs
-        self._rest = iter(candidates.items())
-        self._next = next(self._rest, None)         # (host, load) not evaluated yet
-        self._evaluated = []                        # heap of (load, host)
+        self._rest = iter(candidates)
+        self._next = next(self._rest, None)         # (load, hosts) not evaluated yet
+        self._heap = []                             # evaluated: (load, host, position, hosts)
         self._ordered = []                          # what was given out
 
     def get(self, position):
         """(load, host) at that position, or None behind the last one."""
+        heap = self._heap
         while len(self._ordered) <= position:
-            heap = self._evaluated
-            while self._next and not (heap and heap[0][0] < self._next[1]):
-                self._evaluate(self._next[0])
+            while self._next and not (heap and heap[0][0] < self._next[0]):
+                self._evaluate(self._next[1])
                 self._next = next(self._rest, None)
             if not heap:
                 return None
-            self._ordered.append(heapq.heappop(heap))
+            load, host, at, hosts = heap[0]
+            self._ordered.append((load, host))
+            if at + 1 < len(hosts):
+                heapq.heapreplace(heap, (load, hosts[at + 1], at + 1, hosts))
+            else:
+                heapq.heappop(heap)
         return self._ordered[position]
 
-    def _evaluate(self, host):
-        node = self._survey.cluster.nodes[host]
-        if not rules.room_problem(node, self._needs, model.NOTHING):
-            heapq.heappush(self._evaluated, (self._survey.load(node, self._needs), host))
+    def _evaluate(self, hosts):
+        node = self._survey.cluster.nodes[hosts[0]]
+        if not rules.room_problem(node, self._needs):
+            load = self._survey.load(node, self._needs)
+            heapq.heappush(self._heap, (load, hosts[0], 0, hosts))
 
 
 class _Queue:
@@ -197,6 +228,7 @@ class _Draft:
         self._survey = survey
         self._cluster = survey.cluster
         self._hosts = dict.fromkeys(f.host for f in failed)
+        self._tiers = (True,) if survey.policy.spares_only else (True, False)     # node.spare
         self._settled = frozenset().union(*(f.settled for f in failed))
         self._tried = collections.defaultdict(set)      # instance id -> hosts
         self._pledged = {}                              # instance id -> host
@@ -257,7 +289,7 @@ class _Draft:
         wanted = self._survey.wants(instance, host)
         needs = {name: amount for name, amount in instance.needs.items() if amount > 0}
         group = cluster.groups.get(cluster.group_of.get(instance.id))
-        for spare in (True,) if policy.spares_only else (True, False):
+        for spare in self._tiers:
             if entry := self._choose(instance, group, spare, wanted, needs):
                 load, _count, target = entry
                 self._add(target, needs)
@@ -292,12 +324,17 @@ class _Draft:
 
     def _beside_members(self, instance, group, spare, wanted, needs):
         """The best entry among the hosts that have most of the group's members, or None."""
-        fit = self._survey.candidates(spare, wanted)
         found = [(-len(members), entry)
                  for host, members in self._members_by_host(group).items()
-                 if members and host in fit and not self._objection(instance, group, host)
+                 if members and self._is_candidate(host, spare, wanted)
+                 and not self._objection(instance, group, host)
                  and (entry := self.entry(host, needs))]
         return min(found)[1] if found else None
+
+    def _is_candidate(self, host, spare, wanted):
+        node = self._cluster.nodes.get(host)
+        return node is not None and node.spare == spare and not (
+            self._survey.problem(node) or rules.match_problem(node, wanted))
 
     def entry(self, host, needs):
         """(load, placements by this plan, host) with ``needs`` there, or None without room."""
@@ -316,28 +353,34 @@ class _Draft:
 
     def _refusals(self, instance, source, group, wanted, needs):
         """Why every candidate was refused. Nodes only get fuller, so a reason stays true."""
-        own = group or instance.id in self._tried
-        key = None if own else (source, wanted, tuple(sorted(needs.items())))
-        if key not in self._refused or own:
+        if group or instance.id in self._tried:
+            return self._work_out_refusals(instance, source, group, wanted, needs)
+        key = source, wanted, tuple(sorted(needs.items()))
+        if key not in self._refused:
             self._refused[key] = self._work_out_refusals(instance, source, group, wanted, needs)
         return self._refused[key]
 
     def _work_out_refusals(self, instance, source, group, wanted, needs):
-        spares_only, refusals = self._survey.policy.spares_only, collections.defaultdict(list)
-        for host, node in self._cluster.nodes.items():
-            if host != source and (node.spare or not spares_only):
-                reason = ('has failed itself' if host in self._hosts else
-                          self._survey.problem(node)
-                          or rules.match_problem(node, wanted)
-                          or self._objection(instance, group, host)
-                          or rules.room_problem(node, needs,
-                                                self._extra.get(host, model.NOTHING)))
-                refusals[reason].append(host)
-        if not refusals:
-            return 'no spare, and policy allows no other node' if spares_only else (
-                'no spare and no other node')
-        note = '; policy allows spares only' if spares_only else ''
-        return f'no target: {rules.summary(refusals)}{note}'
+        nodes, tiers = self._cluster.nodes, self._tiers
+        refusals = collections.defaultdict(list)
+        for reason, hosts in self._survey.refused(wanted).items():
+            hosts = [h for h in hosts if h not in self._hosts and nodes[h].spare in tiers]
+            if hosts:
+                refusals[reason] += hosts
+        for host in self._hosts:
+            if host != source and host in nodes and nodes[host].spare in tiers:
+                refusals['has failed itself'].append(host)
+        for _load, hosts in (c for spare in tiers for c in self._survey.candidates(spare, wanted)):
+            full = rules.room_problem(nodes[hosts[0]], needs)
+            for host in hosts:
+                if host not in self._hosts:
+                    refusals[self._objection(instance, group, host) or full or rules.room_problem(
+                        nodes[host], needs, self._extra.get(host, model.NOTHING))].append(host)
+        if refusals:
+            note = '' if False in tiers else '; policy allows spares only'
+            return f'no target: {rules.summary(refusals)}{note}'
+        return 'no spare and no other node' if False in tiers else (
+            'no spare, and policy allows no other node')
 
     def _queue(self, spare, wanted, needs):
         ranking = self._survey.ranking(spare, wanted, needs)

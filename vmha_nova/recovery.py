@@ -309,7 +309,17 @@ class Work:
         if over:
             values.update(ended_at=self.clock(), wish='')
             self._seen.pop(recovery.id, None)
+            self._give_up_spares(recovery)
         self._set(recovery, **values)
+
+
+    def _give_up_spares(self, recovery):
+        """Where policy says so, the spares this recovery took are ordinary nodes from now on."""
+        if self.settings.spare_after != 'ordinary':
+            return
+        for step in self.store.steps(recovery.id, 'enable_spare'):
+            if step.state == 'done':
+                self.store.set_mark(step.subject, spare=False, parked=False)
 
 
 def planned(placement, now):

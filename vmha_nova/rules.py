@@ -13,6 +13,7 @@ from vmha_nova import model
 PRIORITY, PRIORITY_KEY, PROTECT_KEY = 50, 'vmha:priority', 'vmha:protect'
 AGGREGATE_SPEC, TENANT_KEY = 'aggregate_instance_extra_specs:', 'filter_tenant_id'
 TRAIT_SPEC = 'trait:'
+ANY_OTHER = '(any other)'                 # a project that no aggregate names
 
 _OFF = frozenset({'false', 'no', '0', 'off'})
 _MOVABLE = frozenset({'active', 'stopped'})
@@ -42,7 +43,7 @@ class Wants(typing.NamedTuple):
     zone: str
     pool: str                               # the spares of this pool, and no others
     backend: str                            # '': any
-    project: str                            # '': whose it is makes no difference
+    project: str                            # '': it makes no difference; or ANY_OTHER
     traits: frozenset[str]
     forbidden: frozenset[str]
     aggregates: tuple[tuple[str, str], ...]  # aggregate_instance_extra_specs
@@ -210,26 +211,35 @@ def _aggregate_problem(node, wanted):
         accepted = set(words[1::2]) if words[:1] == ['<or>'] else {value}
         if not accepted & _metadata(node, key):
             return f'is in no aggregate with {key} = {value}'
-    if wanted.project:
-        owners = set().union(*(_metadata(node, key) for key in tenant_keys(node)))
-        if owners and wanted.project not in owners:
-            return 'is reserved for other projects'
+    if wanted.project and (owners := _owners(node.aggregates)) and wanted.project not in owners:
+        return 'is reserved for other projects'
     return ''
 
 
 def _metadata(node, key):
-    """The values of a metadata key in the node's aggregates; like Nova, commas separate."""
-    return {value.strip() for a in node.aggregates if key in a.metadata
-            for value in a.metadata[key].split(',')}
+    return {value for a in node.aggregates if key in a.metadata
+            for value in _values(a.metadata[key])}
 
 
-def tenant_keys(node: model.ComputeNode) -> set[str]:
-    """The keys of the node's aggregates that reserve it for projects."""
-    return {key for a in node.aggregates for key in a.metadata if key.startswith(TENANT_KEY)}
+def _values(text):
+    """What Nova's filters read in the value of a metadata key: commas separate."""
+    return {value.strip() for value in text.split(',')}
+
+
+def _owners(aggregates):
+    """The projects that these aggregates are reserved for; none: it is open to all."""
+    return {value for a in aggregates for key, text in a.metadata.items()
+            if key.startswith(TENANT_KEY) for value in _values(text)}
+
+
+def named_projects(nodes: typing.Iterable[model.ComputeNode]) -> set[str]:
+    """The projects that some node is reserved for."""
+    # Nodes share their aggregates; thousands of nodes have a few of them.
+    return _owners({id(a): a for node in nodes for a in node.aggregates}.values())
 
 
 def room_problem(node: model.ComputeNode, needs: model.Resources,
-                 extra: model.Resources) -> str:
+                 extra: model.Resources = model.NOTHING) -> str:
     """Why ``needs`` does not fit beside what is used there and ``extra``."""
     for name, amount in needs.items():
         if amount > 0:

@@ -44,7 +44,7 @@ IMPORTS = {
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
         'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery'},
-    'cmd': VALUES | JUDGEMENT | ADAPTERS | {'conf', 'db', 'service'},
+    'cmd': VALUES | JUDGEMENT | ADAPTERS | {'collector', 'conf', 'db', 'engine', 'service'},
 }
 
 # These import nothing but the standard library.

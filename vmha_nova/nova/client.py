@@ -284,7 +284,7 @@ class Nova:
         with self._acting(what, instance_id):
             answer = send(self._client.servers)
             # Nova puts its request id on every answer; one without it is somebody else's.
-            if not answer.request_ids:
+            if not any(answer.request_ids):
                 raise exception.OutcomeUnknown(f'{what}: the answer is not from Nova')
             return answer.request_ids[0]
 

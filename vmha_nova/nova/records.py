@@ -172,7 +172,7 @@ def _needs(vcpus, ram, root, ephemeral, swap, specs):
     needs = collections.Counter()
     for key, value in specs.items():
         match = re.fullmatch(r'resources(?:[a-zA-Z0-9_-]{1,64})?:(.+)', key)
-        if match:
+        if match and value.isdecimal():         # what else stands there, Nova ignores too
             needs[match[1]] += int(value)
     policy = specs.get('hw:cpu_policy')
     if 'VCPU' not in needs and 'PCPU' not in needs:
@@ -195,11 +195,8 @@ def _needs(vcpus, ram, root, ephemeral, swap, specs):
 def _mask(text, vcpus):
     """How many of the guest's CPUs a mask like ``1-3,^2`` names; ``^`` at its start: all but."""
     chosen, dropped = set(), set()
-    for part in text.replace(' ', '').split(','):
-        first, _, last = part.lstrip('^').partition('-')
-        if first:
-            cpus = range(int(first), int(last or first) + 1)
-            (dropped if part.startswith('^') else chosen).update(cpus)
+    for but, first, last in re.findall(r'(\^?)\s*(\d+)(?:\s*-\s*(\d+))?', text):
+        (dropped if but else chosen).update(range(int(first), int(last or first) + 1))
     if text.strip().startswith('^'):
         chosen.update(range(vcpus))
     return len(chosen - dropped)

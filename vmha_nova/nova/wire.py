@@ -15,6 +15,7 @@ from vmha_nova import exception
 
 _CONNECT = 10.0              # seconds; a connection takes no longer, however slow the answer
 _LINE = 400                  # characters of somebody else's text that go into a message
+_VARIES = r'<[^<>]* object at 0x[0-9a-f]+>:? ?|\(?Request-ID: req-[0-9a-f-]+\)?'
 
 _LIBRARY = (ks_exc.ClientException, sdk_exc.SDKException, nova_exc.ClientException,
             nova_exc.UnsupportedVersion, requests.RequestException,
@@ -74,9 +75,10 @@ def acting(what, thing):
         raise _act_refusal(what, error.code, _line(error.message or ''),
                            bool(error.request_id), thing) from error
     except Exception as error:  # a fault in a library, too, leaves the outcome unknown
+        text = _line(error) or type(error).__name__
         if never_sent(error):
-            raise exception.Unreachable(f'{what}: not sent: {_line(error)}') from error
-        raise exception.OutcomeUnknown(f'{what}: {_line(error) or type(error).__name__}') from error
+            raise exception.Unreachable(f'{what}: not sent: {text}') from error
+        raise exception.OutcomeUnknown(f'{what}: {text}') from error
 
 
 def read_refusal(what, response, thing=None):
@@ -149,8 +151,9 @@ def never_sent(error):
 
 
 def _line(text):
-    """Some text as one line of bounded length."""
-    return ' '.join(str(text).split())[:_LINE]
+    """Some text as one line of bounded length, without what differs each time it is said."""
+    text = re.sub(_VARIES, '', str(text))
+    return ' '.join(text.split())[:_LINE]
 
 
 def _said(response):

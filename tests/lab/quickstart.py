@@ -1,0 +1,390 @@
+"""See it work: a small real OpenStack, a host that dies, and its servers running elsewhere.
+
+Brings a lab up, starts vmha_nova beside it, kills a compute host, reports it as down, and shows
+what happens. In the end it asks Nova, not vmha_nova, what became of every server.
+"""
+
+import argparse
+import collections
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import pathlib
+import shlex
+import signal
+import sys
+import time
+
+from keystoneauth1 import exceptions
+
+from tests.lab import lab as labs
+from tests.lab import show, state, teardown
+from tests.lab.common import LabError, Progress, cache_dir
+from tests.lab.vmha import ENGINE, ROOT, Vmha
+from tests.lab.watch import Rows, Witness, natural
+from vmha_nova import exception
+
+VICTIM = 'compute1'
+STEPS = 7
+_KEY = 'vmha:priority'
+_HIGH, _LOW = 90, 10
+_GRACE = 20             # seconds that Nova has to show what the service says is done
+_UNSAFE = '''
+!!  UNSAFE: this engine runs with [fence] unsafe_without_fence = true.
+!!  It takes every report's word that the host is dead, and makes sure of nothing.
+!!  Here that harms nobody: Nova's fake virt driver runs no guests and writes no
+!!  disks. With real guests, two of them could write to one disk: never do this.
+'''
+
+
+class Quickstart:
+    """One run. ``options``: what `_parser` understands; output goes to ``stream``."""
+
+    def __init__(self, options, stream=None):
+        self.options = options
+        self.stream = stream or sys.stdout
+        self.progress = Progress(self.stream)
+        # The shell script that came before knows when all this began.
+        began = float(os.environ.get('VMHA_QUICKSTART_BEGAN') or time.time())
+        prepared = max(0.0, time.time() - began)
+        self.progress.start -= prepared
+        self.phases = self.progress.phases
+        self.phases['project environment'] = round(prepared, 1)
+        self.folder = pathlib.Path(options.dir or cache_dir() / 'quickstart').absolute()
+        self.spares = [f'compute{options.hosts - n}' for n in reversed(range(options.spares))]
+        self.lab = self.service = None
+        self.timeline = []
+        self._step = 0
+
+    def run(self):
+        """Do everything; answers whether Nova confirms that every server was recovered."""
+        good = interrupted = False
+        try:
+            self.up()
+            self.prepare()
+            self.look_ahead()
+            begun, witness = self.kill()
+            rows = self.follow(begun, witness)
+            good = self.conclude(rows, witness, begun)
+            return good
+        except (KeyboardInterrupt, SystemExit):
+            interrupted = True
+            raise
+        except Exception:
+            if self.lab is not None:
+                self.say(f'That failed. The logs are in {self.lab.log}.')
+            raise
+        finally:
+            with _uninterrupted():
+                self.end(wipe=good or interrupted, keep=self.options.keep and not interrupted)
+
+    # -- the steps ------------------------------------------------------------------------------
+    def up(self):
+        """A cloud with servers, some of which matter more."""
+        options = self.options
+        self.head(f'A small OpenStack cloud on this machine: Keystone, Placement, Glance, '
+                  f'Neutron and Nova with {options.hosts} compute nodes. All of it is real, but '
+                  f'the hypervisor: that is Nova\'s fake one. {options.servers} servers boot on '
+                  f'{VICTIM}, {options.stopped} of them are stopped again.')
+        with self.progress.phase('the cloud'):
+            self.lab = labs.Lab.up(self.folder, options.hosts, options.servers, options.stopped,
+                                   VICTIM, progress=self.progress)
+        self.service = Vmha(self.lab)
+        cloud = self.lab.cloud()
+        servers = sorted(cloud.servers(VICTIM), key=lambda server: natural(server['name']))
+        count = len(servers) // 8
+        if count:
+            self.prioritise(cloud, servers[:count], _HIGH)
+            self.prioritise(cloud, servers[-count:], _LOW)
+            self.say(f'Owners can say what comes first, as metadata of a server: {_KEY}={_HIGH} '
+                     f'for {show.few(s["name"] for s in servers[:count])}, {_KEY}={_LOW} for '
+                     f'{show.few(s["name"] for s in servers[-count:])}; the others have 50.')
+
+    def prioritise(self, cloud, servers, priority):
+        """Give servers a priority."""
+        for server in servers:
+            cloud.call('POST', f'/servers/{server["id"]}/metadata',
+                       {'metadata': {_KEY: str(priority)}})
+
+    def prepare(self):
+        """vmha_nova: its tables, its spares, its engine."""
+        spares = ', '.join(self.spares) or 'no node'
+        self.head(f'vmha_nova gets a database ({self.options.database}), and {spares} is marked '
+                  'as spare: Nova schedules nothing there until a recovery needs it.')
+        with self.progress.phase('database and spares'):
+            self.service.configure(database=self.options.database)
+            self.service.sync()
+            for host in self.spares:
+                self.service.set_spare(host)
+        self.head('vmha-engine starts: it follows the load of every node, and listens for '
+                  'reports that a host is down.')
+        print(_UNSAFE, file=self.stream, flush=True)
+        with self.progress.phase(ENGINE):
+            self.service.start_engine()
+
+    def look_ahead(self):
+        """The load, and what would be done."""
+        self.head('The load of the nodes ("vmha-manage load list"):')
+        loads = self.service.manage('load', 'list')
+        show.table(('node', 'role', 'Nova', 'scheduling', 'servers', 'vCPUs', 'memory (MiB)'), [
+            (row['host'], 'spare' if row['spare'] else 'ordinary', 'up' if row['up'] else 'down',
+             'on' if row['enabled'] else 'off', row['instances'], row['vcpu'], row['memory'])
+            for row in loads], self.stream)
+        self.say(f'What would be done if {VICTIM} died now ("vmha-manage plan show --host '
+                 f'{VICTIM}"), the most important first:')
+        groups = collections.defaultdict(list)
+        for row in self.service.manage('plan', 'show', '--host', VICTIM):
+            groups[-row['priority'], row['target'], row['reason']].append(row['name'])
+        show.table(('priority', 'to', 'servers', ''), [
+            (-key[0], key[1], f'{len(names)}: {show.few(names)}', key[2])
+            for key, names in sorted(groups.items())], self.stream)
+
+    def kill(self):
+        """The host dies, and is reported; answers when the publication began, and a Witness."""
+        self.head(f'{VICTIM} dies: its nova-compute gets a SIGKILL, as if its power was cut. '
+                  'Nova does not notice for half a minute. A monitoring system does: it publishes '
+                  'a host-down notification. Times count from here.')
+        witness = Witness(self.lab.cloud(), VICTIM)
+        self.lab.kill_host(VICTIM)
+        begun = _now()
+        self.service.publish_host_down(
+            VICTIM, 'the quickstart has cut its power', 'quickstart')
+        return begun, witness
+
+    def follow(self, begun, witness):
+        """Show what happens until it is over; answers the Rows.
+
+        :raises LabError: not within the time allowed, or the engine has ended
+        """
+        rows = Rows(self.service.store(), VICTIM, begun)
+        live = self.stream.isatty() and not self.options.plain
+        screen = (show.Live if live else show.Plain)(begun, self.stream)
+        over_at = None
+        with self.progress.phase('recovery'), screen:
+            while True:
+                for change in rows.look():
+                    self.note(change, begun)
+                    screen.change(change)
+                screen.draw(rows)
+                passed = _since(begun)
+                if any(m.accepted_at for m in rows.moves):
+                    witness.look(passed)
+                over_at = over_at or (passed if rows.over else None)
+                if rows.over and (witness.all_home or passed > over_at + _GRACE
+                                  or rows.recovery is None):
+                    return rows, self.witness
+                if passed > self.options.timeout:
+                    raise LabError(f'not over {passed:.0f} s after the report: '
+                                   + show.head(rows, passed))
+                if not self.service.engine_alive():
+                    raise LabError(f'{ENGINE} has ended: see {self.service.log_file}')
+                time.sleep(0.25)
+
+    def conclude(self, rows, witness, begun):
+        """Nova's word on every server, and the report; answers whether all is well."""
+        self.head(f'Nova is asked what became of the servers; what vmha_nova says of its own work '
+                  f'does not count here. Each must have left {VICTIM} for the host that was named '
+                  'for it, in the power state it had, by one evacuation and not two.')
+        found = witness.findings(rows.named)
+        show.table(('server', 'was', 'now', 'named', 'on', 'evacuated', 'after (s)', 'verdict'), [
+            (f.name, f.was, f.status, f.named, f.host, f'{f.records} x', f.seconds,
+             '; '.join(f.problems) or 'good') for f in found], self.stream)
+        report = self.report(rows, found, begun)
+        good = bool(found) and not report['failed'] and len(found) == self.options.servers
+        print(file=self.stream)
+        show.table(('', ''), _summary(report), self.stream)
+        if self.options.report:
+            pathlib.Path(self.options.report).write_text(json.dumps(report, indent=2) + '\n',
+                                                         encoding='utf-8')
+            self.say(f'The report is in {self.options.report}.')
+        if not good:
+            print(f'\nFAILED: see the table above, and the logs in {self.lab.log}',
+                  file=self.stream, flush=True)
+        return good
+
+    def report(self, rows, found, begun):
+        """What ``--report`` writes."""
+        accepted = [_since(begun, m.accepted_at) for m in rows.moves if m.accepted_at]
+        home = [f.seconds for f in found]
+        bad = sum(bool(f.problems) for f in found)
+        return {
+            'servers': len(found), 'recovered': len(found) - bad, 'failed': bad,
+            'twice': sum(f.records > 1 for f in found),
+            'times': 'seconds from the moment at which the publication of the host-down '
+                     'notification began',
+            'first_evacuate_accepted_s': min(accepted, default=None),
+            'all_active_s': None if None in home or not home else max(home),
+            'failed_host': VICTIM, 'spare_hosts': self.spares,
+            'recovery': rows.recovery and {
+                'id': rows.recovery.id, 'state': rows.recovery.state,
+                'reason': rows.recovery.reason},
+            'database': self.options.database, 'hosts': self.options.hosts,
+            'begun_at': begun.isoformat(), 'phases': self.phases,
+            'moves': [{'name': f.name, 'id': f.id, 'was': f.was, 'target': f.named,
+                       'host': f.host, 'state': f.status, 'evacuations': f.records,
+                       'seconds': f.seconds, 'problems': list(f.problems)} for f in found],
+            'timeline': self.timeline,
+        }
+
+    def end(self, wipe, keep):
+        """Leave it running, or stop everything; ``wipe``: with the logs."""
+        if self.lab is None:
+            # Lab.up has stopped what it had started; a lab that is there is somebody else's.
+            if wipe and self.folder.exists() and not state.exists(self.folder):
+                teardown.wipe(self.folder)
+            return
+        if keep:
+            _tell_how_to_use(self.lab, self.service, self.stream)
+            return
+        self.say('Everything is stopped' + (' and removed.' if wipe else '.'))
+        begin = time.monotonic()
+        try:
+            self.service.stop_engine()
+        except LabError as error:
+            if self.service.log_file.exists():
+                self.say(f'warning: {error}')
+        self.lab.down(wipe, self.progress)
+        self.progress(f'down: {time.monotonic() - begin:.1f} s')
+
+    # -- talking --------------------------------------------------------------------------------
+    def head(self, text):
+        """Announce a step in a sentence or two."""
+        self._step += 1
+        print(file=self.stream)
+        self.progress(f'Step {self._step} of {STEPS}')
+        self.say(text)
+
+    def say(self, text):
+        """Print a paragraph."""
+        show.sentences(text, self.stream)
+
+    def note(self, change, begun):
+        """Keep a change for the report."""
+        self.timeline.append({
+            't': round(_since(begun, change.at), 2), 'what': f'{change.kind} {change.state}',
+            'host' if change.kind != 'move' else 'instance': change.subject,
+            'detail': change.text})
+
+
+def _summary(report):
+    """The last table, as rows of two."""
+    def after(key):
+        value = report[key]
+        return 'never' if value is None else f'{value:.1f} s after the report began'
+
+    return [('servers', report['servers']), ('recovered', report['recovered']),
+            ('failed', report['failed']), ('evacuated twice', report['twice']),
+            ('first evacuation accepted', after('first_evacuate_accepted_s')),
+            ('all as before, says Nova', after('all_active_s'))]
+
+
+def _tell_how_to_use(lab, service, stream):
+    python = shlex.join(['env', f'PYTHONPATH={ROOT}', sys.executable, '-P', '-m'])
+    folder, conf = shlex.quote(str(lab.dir)), shlex.quote(str(service.conf_file))
+    manage = f'{python} vmha_nova.cmd.manage --config-file {conf}'
+    installed = pathlib.Path(sys.executable).with_name('vmha-manage')
+    if installed.exists():
+        manage = f'{installed} --config-file {conf}'
+    print(f'''
+The cloud and {ENGINE} go on running (--keep). In a shell:
+
+  # Nova
+  eval "$({python} tests.lab env --dir {folder})"
+  alias openstack={lab.state.venv / 'bin' / 'openstack'}
+  openstack compute service list
+  openstack server list --all-projects --long
+
+  # vmha_nova
+  alias vmha-manage="{manage}"
+  vmha-manage recovery list
+  vmha-manage event list
+  vmha-manage load list
+
+  # the dead host comes back; another one dies
+  {python} tests.lab bring-back --dir {folder} {VICTIM}
+  {python} tests.lab kill-host --dir {folder} compute2
+  vmha-manage failure report compute2
+
+  # logs, and the end
+  ls {lab.log}
+  {python} tests.lab down --dir {folder} --wipe
+''', file=stream, flush=True)
+
+
+@contextlib.contextmanager
+def _uninterrupted():
+    """Ctrl-C and SIGTERM wait until the body is through; it is bounded."""
+    before = {number: signal.signal(number, signal.SIG_IGN)
+              for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _since(begun, at=None):
+    return round(((at or _now()) - begun).total_seconds(), 2)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(prog='tools/quickstart.sh', description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--hosts', type=int, default=4, metavar='N', help='compute nodes (%(default)s)')
+    add('--spares', type=int, default=1, metavar='N', help='of these, spare ones (%(default)s)')
+    add('--servers', type=int, default=20, metavar='N', help=f'on {VICTIM} (%(default)s)')
+    add('--stopped', type=int, default=2, metavar='N', help='of these, stopped (%(default)s)')
+    add('--database', choices=('sqlite', 'mariadb'), default='sqlite',
+        help="vmha_nova's own (%(default)s)")
+    add('--report', metavar='FILE', help='write what happened as JSON')
+    add('--keep', action='store_true', help='leave everything running in the end')
+    add('--plain', action='store_true', help='print lines, also on a terminal')
+    add('--dir', help='folder of the lab (~/.cache/vmha-lab/quickstart)')
+    add('--timeout', type=int, default=300, metavar='S',
+        help='seconds that the recovery may take (%(default)s)')
+    return parser
+
+
+def _options(arguments):
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.hosts < 2:
+        parser.error('--hosts: at least 2, or nothing is left when one dies')
+    if not 0 <= options.spares < options.hosts:
+        parser.error(f'--spares: from 0 to {options.hosts - 1}: {VICTIM} is none')
+    if options.servers < 1 or not 0 <= options.stopped <= options.servers:
+        parser.error('--servers: at least 1; --stopped: no more than that')
+    if options.report:
+        try:
+            open(options.report, 'a', encoding='utf-8').close()
+        except OSError as error:
+            parser.error(f'--report: {error}')
+    return options
+
+
+def main(arguments=None):
+    """Entry point; returns the exit status: 0 only if Nova confirms every single server."""
+    options = _options(arguments)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: sys.exit(128 + got))
+    try:
+        return 0 if Quickstart(options).run() else 1
+    except (LabError, exception.VmhaError) as error:
+        print(f'error: {error}', file=sys.stderr)
+    except exceptions.ClientException as error:
+        print(f'error: the cloud answers: {error}', file=sys.stderr)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        return 130
+    return 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""What the service notes while it works, and what Nova says of it: rows, and a witness."""
+
+import dataclasses
+import datetime
+import time
+
+from keystoneauth1 import exceptions
+
+from vmha_nova import states
+
+#: Moves in these states have a target that was named before anything landed there.
+_NAMED = ('waiting', 'sending', 'unsure', 'accepted')
+_FINISHED = ('done', 'completed')
+_LOOK_SECONDS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """Something that was noted: ``kind`` is report, recovery, step, move or journal."""
+
+    at: datetime.datetime
+    kind: str
+    subject: str
+    state: str
+    text: str
+
+
+def facts(failures, recoveries, steps, moves, events):
+    """Yield (key, Change) for rows as they are; ``at`` is when they became so."""
+    for row in failures:
+        # What stands in parentheses counts seconds while the report is being checked.
+        text = (row.detail or row.reason).partition(' (')[0]
+        yield ('report', row.id), Change(row.received_at, 'report', row.host, row.state, text)
+    for row in recoveries:
+        yield ('recovery', row.id), Change(row.updated_at, 'recovery', row.host, row.state,
+                                           row.reason)
+    for row in steps:
+        yield ('step', row.id), Change(row.ended_at or row.at, 'step', row.subject, row.state,
+                                       f'{row.kind} {row.detail}'.strip())
+    for row in moves:
+        at = {'sending': row.intent_at, 'accepted': row.accepted_at,
+              'settling': row.landed_at}.get(row.state, row.ended_at)
+        yield ('move', row.id), Change(at, 'move', row.name or row.instance_id, row.state,
+                                       row.reason)
+    for row in events:
+        yield ('journal', row.id), Change(row.at, 'journal', row.host, row.level, row.text)
+
+
+class Rows:
+    """The rows of the service, and how they change from look to look.
+
+    :param store: vmha_nova's Store
+    :param since: what was noted earlier is left out (aware datetime)
+
+    :ivar report: the newest report of the host, or None
+    :ivar recovery: the newest recovery of the host, or None
+    :ivar moves: its moves
+    :ivar named: ``{instance id: host}``: the target each move had before it landed
+    """
+
+    def __init__(self, store, host, since):
+        self.store, self.host, self.since = store, host, since
+        self.report = self.recovery = None
+        self.moves, self.named = [], {}
+        self._seen = {}
+
+    def look(self):
+        """Read the rows again; answers what has changed, oldest first."""
+        now = datetime.datetime.now(datetime.timezone.utc)
+        failures = [f for f in self.store.failures() if f.host == self.host]
+        recoveries = [r for r in self.store.recoveries() if r.host == self.host]
+        self.report = failures[-1] if failures else None
+        self.recovery = recoveries[-1] if recoveries else None
+        steps = []
+        if self.recovery is not None:
+            self.moves = self.store.moves(self.recovery.id)
+            steps = self.store.steps(self.recovery.id)
+        self.named.update({m.instance_id: m.target for m in self.moves
+                           if m.target and m.state in _NAMED})
+        found = []
+        events = [e for e in self.store.events() if e.at >= self.since]
+        for key, change in facts(failures, recoveries, steps, self.moves, events):
+            if self._seen.get(key) != (change.state, change.text):
+                # A second state of a row whose time is that of the first came just now.
+                at = now if change.at is None or key[0] == 'report' and key in self._seen \
+                    else change.at
+                self._seen[key] = (change.state, change.text)
+                found.append(dataclasses.replace(change, at=at))
+        return sorted(found, key=lambda change: change.at)
+
+    @property
+    def over(self):
+        """Whether nothing more will happen."""
+        if self.recovery is not None:
+            return self.recovery.state in states.RECOVERY_OVER
+        return self.report is not None and self.report.state in ('dismissed', 'duplicate')
+
+    def tally(self):
+        """'12 moved, 3 accepted': the states of moves, counted, in the order of their table."""
+        counts = [(sum(m.state == state for m in self.moves), state) for state in states.MOVE]
+        return ', '.join(f'{n} {state}' for n, state in counts if n)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What Nova says of one server in the end.
+
+    :ivar was: status before the failure
+    :ivar named: the host that the service had named
+    :ivar records: how many evacuation records Nova has of it
+    :ivar seconds: from the failure's report until Nova showed it elsewhere as it was, or None
+    :ivar problems: what is not as it should be, in words
+    """
+
+    id: str
+    name: str
+    was: str
+    named: str
+    host: str
+    status: str
+    records: int
+    seconds: float | None
+    problems: tuple
+
+
+class Witness:
+    """Nova's own word on what became of the servers of a host.
+
+    Made before the failure; nothing that the service says is believed here.
+
+    :param cloud: a Cloud of the lab
+    """
+
+    def __init__(self, cloud, host):
+        self.cloud, self.host = cloud, host
+        self.before = {server['id']: server for server in cloud.servers(host)}
+        self.home = {}
+        self._next = 0.0
+
+    def look(self, passed):
+        """Ask Nova, once a second at most, who is home again; ``passed``: seconds so far."""
+        if time.monotonic() < self._next or self.all_home:
+            return
+        try:
+            servers = self.cloud.servers()
+        except (exceptions.ClientException, OSError):
+            servers = []            # a witness that cannot see says nothing; it looks again
+        for server in servers:
+            before = self.before.get(server['id'])
+            if before and is_home(server, before, self.host):
+                self.home.setdefault(server['id'], passed)
+        self._next = time.monotonic() + _LOOK_SECONDS
+
+    @property
+    def all_home(self):
+        """Whether Nova has shown each server elsewhere, as it was."""
+        return len(self.home) == len(self.before)
+
+    def findings(self, named):
+        """The Findings, by name. ``named``: ``{instance id: host}``."""
+        after = {server['id']: server for server in self.cloud.servers()}
+        records = {}
+        for record in self.cloud.migrations(self.host, migration_type='evacuation'):
+            records.setdefault(record['instance_uuid'], []).append(record)
+        found = [examine(server, after.get(ident), records.get(ident, []), self.host,
+                         named.get(ident, ''), self.home.get(ident))
+                 for ident, server in self.before.items()]
+        return sorted(found, key=lambda finding: natural(finding.name))
+
+
+def is_home(server, before, source):
+    """Whether a server is on another host, and as it was before."""
+    host = server['OS-EXT-SRV-ATTR:host']
+    return (bool(host) and host != source and server['OS-EXT-STS:task_state'] is None
+            and server['status'] == before['status'])
+
+
+def examine(before, after, records, source, named, seconds):
+    """The Finding on one server.
+
+    :param before: Nova's server before the failure
+    :param after: the same afterwards, or None if Nova does not list it
+    :param records: Nova's evacuation records of it
+    :param named: the host that the service had named
+    """
+    problems = []
+    host, status = '', 'not listed'
+    if after is not None:
+        host, status = after['OS-EXT-SRV-ATTR:host'] or '', after['status']
+    if host == source:
+        problems.append(f'still on {source}')
+    elif not named or host != named:
+        problems.append(f'on {host or "no host"}, and {named or "no host"} was named')
+    if status != before['status']:
+        problems.append(f'{status}, and was {before["status"]}')
+    elif after['OS-EXT-STS:task_state'] is not None:
+        problems.append(f'still {after["OS-EXT-STS:task_state"]}')
+    if len(records) != 1:
+        problems.append(f'{len(records)} evacuation records')
+    for record in records:
+        if record['status'] not in _FINISHED:
+            problems.append(f'its evacuation record is "{record["status"]}"')
+        elif record['dest_compute'] != host:
+            problems.append(f'its evacuation record names {record["dest_compute"]}')
+    return Finding(before['id'], before['name'], before['status'], named, host, status,
+                   len(records), seconds, tuple(problems))
+
+
+def natural(name):
+    """A key that sorts vm-2 before vm-10."""
+    head, _, number = name.rpartition('-')
+    return (head, int(number)) if number.isdigit() else (name, 0)

@@ -1,0 +1,311 @@
+"""A small Nova in virtual time, good enough to drive the real engine, collector and store.
+
+It keeps the rules a recovery depends on (evacuate is refused while the service is up, a second
+one is taken and breaks the instance, a stopped guest in ERROR comes back ACTIVE, …) and counts
+what must never happen. ``Killed`` can be raised before or after any act or write.
+"""
+
+import concurrent.futures
+import dataclasses
+import datetime
+
+from vmha_nova import collector
+from vmha_nova.db import store
+from vmha_nova import engine
+from vmha_nova import exception
+from vmha_nova import fencing
+from vmha_nova import model
+from vmha_nova import nova
+
+START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
+WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
+          'end_step', 'take_lead')
+
+
+class Killed(BaseException):
+    """kill -9 of the engine."""
+
+
+class Clock:
+    """Virtual time."""
+
+    def __init__(self):
+        self.now = START
+
+    def __call__(self):
+        return self.now
+
+    def tick(self, seconds):
+        self.now += datetime.timedelta(seconds=seconds)
+
+
+@dataclasses.dataclass
+class Host:
+    """A compute node of the simulated cloud."""
+
+    name: str
+    alive: bool = True
+    enabled: bool = True
+    reason: str = ''
+    forced_down: bool = False
+    beat_at: datetime.datetime = START
+    vcpus: int = 100
+    zone: str = 'nova'
+
+
+class SimNova:
+    """What vmha_nova.nova.Nova offers, on a cloud in memory."""
+
+    def __init__(self, clock, hosts, beat=2.0, rebuild=3.0):
+        self.clock = clock
+        self.hosts = {h: Host(h) for h in hosts}
+        self.servers_ = {}
+        self.records = []
+        self.calls = []                 # (act, arguments)
+        self.twice = []                 # instances evacuated while they were being evacuated
+        self.refuses = set()            # targets where the scheduler finds no room
+        self.faults = {}                # act -> list of exceptions: raised instead of acting
+        self.late_faults = {}           # the same, after the act has taken effect
+        self.beat, self.rebuild = beat, rebuild
+        self._due = []                  # (time, function)
+
+    # -- the world ------------------------------------------------------------------------------
+    def boot(self, host, count, prefix='s', **values):
+        for n in range(count):
+            name = f'{prefix}{n}'
+            self.servers_[name] = model.Instance(**dict(dict(
+                id=name, name=name, project_id='p', host=host, vm_state='active', power_state=1,
+                needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova'), **values))
+
+    def tick(self, seconds):
+        self.clock.tick(seconds)
+        for host in self.hosts.values():
+            if host.alive and (self.clock() - host.beat_at).total_seconds() >= self.beat:
+                host.beat_at = self.clock()
+        due = [f for t, f in self._due if t <= self.clock()]
+        self._due = [(t, f) for t, f in self._due if t > self.clock()]
+        for function in due:
+            function()
+
+    def _after(self, seconds, function):
+        self._due.append((self.clock() + datetime.timedelta(seconds=seconds), function))
+
+    def _set(self, ident, **values):
+        self.servers_[ident] = dataclasses.replace(self.servers_[ident], **values)
+
+    def up(self, host):
+        return not host.forced_down and (self.clock() - host.beat_at).total_seconds() < 60
+
+    # -- reading --------------------------------------------------------------------------------
+    def services(self):
+        return nova.ServiceList([model.Service(
+            h.name, 'id-' + h.name, self.up(h), h.enabled, h.reason, h.forced_down,
+            h.beat_at.isoformat(), h.zone) for h in self.hosts.values()], frozenset())
+
+    def hypervisors(self, between=None):
+        return [model.Hypervisor('rp-' + h, h, 'fake', 8) for h in self.hosts]
+
+    def hypervisor(self, ident):
+        return model.Hypervisor(ident, ident[3:], 'fake', 8)
+
+    def aggregates(self):
+        return {}
+
+    def groups(self):
+        return []
+
+    def servers(self, host=None, changes_since=None, between=None):
+        return nova.ServerList(tuple(s for s in self.servers_.values()
+                                     if host in (None, s.host)))
+
+    def server(self, ident):
+        if ident not in self.servers_:
+            raise exception.NotFound(ident, 404)
+        return self.servers_[ident]
+
+    def providers(self):
+        found = {}
+        for host in self.hosts.values():
+            used = sum(s.needs['VCPU'] for s in self.servers_.values() if s.host == host.name)
+            if used < host.vcpus:
+                found['rp-' + host.name] = model.Provider(
+                    'rp-' + host.name, {'VCPU': host.vcpus, 'MEMORY_MB': 100000},
+                    {'VCPU': used, 'MEMORY_MB': 64 * used})
+        return found
+
+    def evacuations(self, host, since=None):
+        return [r for r in self.records if r.source == host]
+
+    # -- acts -----------------------------------------------------------------------------------
+    def _fault(self, act, table):
+        if table.get(act):
+            raise table[act].pop(0)
+
+    def _act(self, act, *arguments):
+        self.calls.append((act, *arguments))
+        self._fault(act, self.faults)
+
+    def _host(self, service_id):
+        return self.hosts[service_id[3:]]
+
+    def force_down(self, service_id, forced):
+        self._act('force_down', service_id, forced)
+        self._host(service_id).forced_down = forced
+        self._fault('force_down', self.late_faults)
+
+    def disable(self, service_id, reason):
+        self._act('disable', service_id)
+        self._host(service_id).enabled, self._host(service_id).reason = False, reason
+
+    def enable(self, service_id):
+        self._act('enable', service_id)
+        self._host(service_id).enabled, self._host(service_id).reason = True, ''
+
+    def evacuate(self, ident, target):
+        self._act('evacuate', ident, target)
+        server = self.server(ident)
+        if self.up(self.hosts[server.host]):
+            raise exception.Rejected(f'Compute service of {server.host} is still in use.', 400)
+        if any(r.instance_id == ident and r.status == 'accepted' for r in self.records):
+            self.twice.append(ident)
+        record = model.Migration(str(len(self.records)), ident, server.host, target, 'accepted',
+                                 self.clock())
+        self.records.append(record)
+        self._set(ident, task_state='rebuilding')
+        self._after(self.rebuild, lambda: self._rebuilt(record))
+        self._fault('evacuate', self.late_faults)
+
+    def _rebuilt(self, record):
+        target, ok = self.hosts[record.target], record.target not in self.refuses
+        ok = ok and target.enabled and self.up(target)
+        at = self.records.index(record)
+        self.records[at] = dataclasses.replace(record, status='done' if ok else 'error')
+        if ok:
+            was = self.servers_[record.instance_id].vm_state
+            self._set(record.instance_id, host=record.target, task_state='',
+                      vm_state='stopped' if was == 'stopped' else 'active')
+        else:
+            self._set(record.instance_id, task_state='', vm_state='error',
+                      fault='No valid host was found.')
+
+    def stop(self, ident):
+        self._act('stop', ident)
+        self._power(ident, 'active', 'stopped')
+
+    def start(self, ident):
+        self._act('start', ident)
+        self._power(ident, 'stopped', 'active')
+
+    def _power(self, ident, old, new):
+        if self.servers_[ident].vm_state != old:
+            raise exception.Rejected(f'it is not {old}', 409)
+        self._set(ident, task_state='powering')
+        self._after(1.0, lambda: self._set(ident, task_state='', vm_state=new))
+
+
+class Executor:
+    """Runs a job when it is submitted; Killed goes through."""
+
+    def submit(self, function, *arguments):
+        future = concurrent.futures.Future()
+        try:
+            future.set_result(function(*arguments))
+        except Exception as e:
+            future.set_exception(e)
+        return future
+
+
+class Mortal:
+    """A proxy that kills the engine at the n-th gate; each call has one before and one after."""
+
+    def __init__(self, target, names, gate):
+        self._target = target
+        self._names = names
+        self._gate = gate
+
+    def __getattr__(self, name):
+        attribute = getattr(self._target, name)
+        if name not in self._names:
+            return attribute
+
+        def call(*args, **kwargs):
+            self._gate(f'before {name}')
+            result = attribute(*args, **kwargs)
+            self._gate(f'after {name}')
+            return result
+        return call
+
+
+class World:
+    """A simulated cloud with one engine that can be killed and started again."""
+
+    def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), **policy):
+        self.clock = Clock()
+        self.nova = SimNova(self.clock, hosts)
+        self.store = store.Store(self.clock, connection=f'sqlite:///{path}',
+                                 sqlite_synchronous=False)
+        self.store.upgrade()
+        for host in spares:
+            self.store.set_mark(host, spare=True)
+        self.policy = model.Policy(**dict(dict(
+            need_same_backend=False, heartbeat_silence=5.0, quiet=10.0, window=6,
+            window_per_target=6), **policy))
+        self.kill_at = None             # gate number
+        self.gates = []
+        self.start()
+
+    def _gate(self, name):
+        self.gates.append(name)
+        if self.kill_at is not None and len(self.gates) - 1 == self.kill_at:
+            raise Killed(name)
+
+    def start(self):
+        """A new engine process on what is there."""
+        nova_ = Mortal(self.nova, ACTS, self._gate)
+        self.collector = collector.Collector(nova_, self.clock, collector.Settings(
+            interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
+        self.engine = engine.Engine(
+            Mortal(self.store, WRITES, self._gate), nova_, self.collector,
+            fencing.NoFence(True), fencing.UncheckedStorage(), Executor(), self.clock, 'e',
+            self.policy)
+
+    def step(self, seconds=0.5):
+        """One cycle; a killed engine is replaced in the next one."""
+        self.nova.tick(seconds)
+        try:
+            self.collector.refresh()
+            if self.engine.term is None:
+                self.engine.lead()
+            self.engine.cycle()
+        except Killed:
+            self.start()
+
+    def run(self, until, seconds=600):
+        """Cycle until the condition holds; AssertionError after so many virtual seconds."""
+        end = self.clock() + datetime.timedelta(seconds=seconds)
+        while not until():
+            if self.clock() > end:
+                raise AssertionError('; '.join(
+                    f'{r.host}: {r.state}, {r.reason}' for r in self.store.recoveries()) or str(
+                        [f.detail for f in self.store.failures()]))
+            self.step()
+
+    def settle(self, seconds=4):
+        """Let some time pass."""
+        end = self.clock() + datetime.timedelta(seconds=seconds)
+        self.run(lambda: self.clock() >= end)
+
+    def die(self, host, source='test', **report):
+        """The host dies and is reported."""
+        self.nova.hosts[host].alive = False
+        self.store.report_failure(host, source, 'it burns', **report)
+
+    def over(self):
+        """Whether there are recoveries and all are over."""
+        found = self.store.recoveries()
+        return bool(found) and all(r.ended_at for r in found)
+
+    def moves(self):
+        """instance id -> Move of the newest recovery."""
+        return {m.instance_id: m for m in self.store.moves(self.store.recoveries()[-1].id)}
