@@ -139,8 +139,7 @@ class NovaEndpoint(_Endpoint):
     def take(self, event_type, payload):
         data = payload['nova_object.data']
         if event_type == 'metrics.update':
-            self.collector.on_metrics(data['host'], [
-                m['nova_object.data'] for m in data['metrics']])
+            self.collector.on_metrics(data['host'], data['metrics'])
         elif event_type == 'service.update':
             self._service(data)
         else:

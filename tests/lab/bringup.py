@@ -12,10 +12,26 @@ from tests.lab.common import LabError
 _LEFTOVERS = ('conf', 'data', 'home', 'log')
 
 
-def prepare_folder(folder):
-    """Make the lab's folder, or empty it of an earlier lab.
+def host_names(number):
+    """Names of the compute hosts of a lab that has so many."""
+    return [f'compute{n}' for n in range(1, number + 1)]
 
-    :raises LabError: a lab is in it, or something else
+
+def claim_folder(folder):
+    """Make the lab's folder, if it is not there.
+
+    :raises LabError: something is in it that is not a lab
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / state.SIGN).exists():
+        raise LabError(f'{folder} holds something that is not a lab: name an empty folder')
+    (folder / state.SIGN).touch()
+
+
+def empty_folder(folder):
+    """Remove what an earlier lab left in the folder.
+
+    :raises LabError: it still runs
     """
     if state.exists(folder):
         old = state.load(folder)
@@ -26,10 +42,6 @@ def prepare_folder(folder):
                 f'Look at it with `python -m tests.lab status --dir {folder}`, '
                 f'stop it with `python -m tests.lab down --dir {folder}`.')
         old.forget()
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not (folder / state.SIGN).exists():
-        raise LabError(f'{folder} holds something that is not a lab: name an empty folder')
-    (folder / state.SIGN).touch()
     for name in _LEFTOVERS:
         shutil.rmtree(folder / name, ignore_errors=True)
 
@@ -46,8 +58,7 @@ def new_state(folder, venv, bind, hosts, settings):
     """The State of a new lab, its ports reserved, saved."""
     lab_state = state.State(
         folder=folder, venv=venv, bind=bind, ports=ports.claim(folder, bind),
-        hosts=[f'compute{number}' for number in range(1, hosts + 1)],
-        settings={**services.SETTINGS, **(settings or {})})
+        hosts=host_names(hosts), settings={**services.SETTINGS, **(settings or {})})
     lab_state.save()
     return lab_state
 
@@ -87,11 +98,13 @@ def start_all(lab_state, session, progress):
         bootstrap.accounts(admin, lab_state)
     with progress.phase('OpenStack services'):
         wait('rabbitmq')
-        start(*services.RPC_SERVICES, *lab_state.hosts)
+        start(*services.RPC_SERVICES)
         wait('nova-api', 'placement', 'glance', 'neutron')
+    with progress.phase(f'{len(lab_state.hosts)} compute hosts'):
+        # Not earlier: one that does not find a conductor at once waits for ten seconds.
+        start(*lab_state.hosts)
         bootstrap.flavor(admin, lab_state)
         bootstrap.image(admin, lab_state)
-    with progress.phase(f'{len(lab_state.hosts)} compute hosts'):
         wait_hosts(lab_state, Cloud(admin, lab_state.urls))
 
 

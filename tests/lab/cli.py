@@ -72,8 +72,8 @@ def bring_back(options):
 def boot(options):
     """Boot servers on a host."""
     metadata = dict(pair.partition('=')[::2] for pair in options.meta)
-    for server in labs.Lab.load(options.dir).cloud().boot(
-            options.on, options.servers, options.stopped, options.name, metadata):
+    for server in labs.Lab.load(options.dir).boot(
+            options.on, options.servers, options.stopped, name=options.name, metadata=metadata):
         print(server['id'], server['name'], server['status'])
 
 

@@ -34,10 +34,15 @@ class Cloud:
         :param path: what follows ``/v2.1``
         :param query: query parameters; those that are None are left out
         """
-        answer = self.session.request(
-            self.urls['compute_url'] + path, method, json=body, timeout=timeout,
-            params={name: value for name, value in query.items() if value is not None},
-            headers={'OpenStack-API-Version': f'compute {microversion}'})
+        try:
+            answer = self.session.request(
+                self.urls['compute_url'] + path, method, json=body, timeout=timeout,
+                params={name: value for name, value in query.items() if value is not None},
+                headers={'OpenStack-API-Version': f'compute {microversion}'})
+        except exceptions.HttpError as error:
+            # keystoneauth1 does not understand Nova's errors; people would like to.
+            error.args = (f'{method} {path}: {error.http_status}: {_explanation(error)}',)
+            raise
         return answer.json() if answer.content else None
 
     def pages(self, path, key, **query):
@@ -213,3 +218,12 @@ class Cloud:
         wait_until(f'end of forced_down on {host}', lifted, timeout, 0.5)
         self.wait_up([host], timeout)
         self.set_service(host, status='enabled')
+
+
+def _explanation(error):
+    """What Nova says about a request that it refused."""
+    try:
+        (content,) = error.response.json().values()
+        return content['message']
+    except (AttributeError, ValueError, KeyError, TypeError):
+        return error.message

@@ -15,6 +15,7 @@ def write_all(state):
     for service, sections in (('keystone', keystone(state)), ('placement', placement(state)),
                               ('neutron', neutron(state)), ('nova', nova(state))):
         write(state.conf / service / f'{service}.conf', sections)
+    write(state.conf / 'nova' / 'controller.conf', controller(state))
     write(state.conf / 'glance' / 'glance-api.conf', glance(state))
     for host in state.hosts:
         write(state.conf / 'nova' / f'{host}.conf', compute(state, host))
@@ -81,7 +82,7 @@ def neutron(state):
             'dhcp_agent_notification': False, 'api_workers': 1, 'rpc_workers': 0,
         },
         'database': _database(state, 'neutron'),
-        'ml2': {'type_drivers': 'local', 'tenant_network_types': 'local',
+        'ml2': {'type_drivers': 'local', 'project_network_types': 'local',
                 'mechanism_drivers': 'logger', 'extension_drivers': ''},
         'oslo_concurrency': {'lock_path': state.data / 'neutron' / 'lock'},
         'keystone_authtoken': _authtoken(state, 'neutron'),
@@ -93,8 +94,7 @@ def nova(state):
     """What all of Nova's services share."""
     return {
         'DEFAULT': {
-            'host': 'controller', 'my_ip': state.bind, 'state_path': state.data / 'nova',
-            'transport_url': state.urls['transport_url'],
+            'my_ip': state.bind, 'transport_url': state.urls['transport_url'],
             'compute_driver': 'fake.FakeDriverWithoutFakeNodes',
             'report_interval': 2, 'service_down_time': 30, 'rpc_response_timeout': 20,
             # SIGTERM ends a service in seconds, not in three minutes.
@@ -107,28 +107,37 @@ def nova(state):
             'sync_power_state_interval': -1,
             'resume_guests_state_on_host_boot': False,
             'vif_plugging_is_fatal': False, 'vif_plugging_timeout': 0,
+            # As many as builds: they share their threads, and the lower limit would hold for both.
+            'max_concurrent_snapshots': 10,
         },
-        'api': {'max_limit': 1000},
-        'api_database': _database(state, 'nova_api'),
-        'database': _database(state, 'nova'),
-        'wsgi': {'api_paste_config': state.conf / 'nova' / 'api-paste.ini'},
-        'conductor': {'workers': state.settings['conductor_workers']},
-        # A new host can be used seconds after it appeared, without nova-manage.
-        'scheduler': {'workers': 1, 'discover_hosts_in_cells_interval': 5},
         'filter_scheduler': {'track_instance_changes': False},
-        'glance': {'api_servers': state.http('glance')},
+        'glance': {'endpoint_override': state.http('glance')},
         'vnc': {'enabled': False},
         'notifications': {'notification_format': 'versioned',
                           'notify_on_state_change': 'vm_and_task_state'},
         'oslo_messaging_notifications': {'driver': 'messagingv2'},
         # Reconnect within seconds of RabbitMQ's return.
         'oslo_messaging_rabbit': {'rabbit_interval_max': 4},
-        'oslo_concurrency': {'lock_path': state.data / 'nova' / 'lock'},
         'quota': {'driver': 'nova.quota.NoopQuotaDriver'},
-        'keystone_authtoken': _authtoken(state, 'nova'),
         'placement': _account(state, 'placement'),
         'neutron': _account(state, 'neutron'),
         'service_user': {**_account(state, 'nova'), 'send_service_user_token': True},
+    }
+
+
+def controller(state):
+    """What Nova's API, conductor and scheduler have for themselves."""
+    return {
+        'DEFAULT': {'host': 'controller', 'state_path': state.data / 'nova'},
+        'api': {'max_limit': 1000},
+        'api_database': _database(state, 'nova_api'),
+        'database': _database(state, 'nova'),
+        'wsgi': {'api_paste_config': state.conf / 'nova' / 'api-paste.ini'},
+        'conductor': {'workers': state.settings['conductor_workers']},
+        # A new host can be used seconds after it appeared, without nova-manage.
+        'scheduler': {'workers': 1, 'discover_hosts_in_cells_interval': 2},
+        'oslo_concurrency': {'lock_path': state.data / 'nova' / 'lock'},
+        'keystone_authtoken': _authtoken(state, 'nova'),
     }
 
 

@@ -7,7 +7,6 @@ what happens. In the end it asks Nova, not vmha_nova, what became of every serve
 import argparse
 import collections
 import contextlib
-import dataclasses
 import datetime
 import json
 import os
@@ -19,11 +18,14 @@ import time
 
 from keystoneauth1 import exceptions
 
+from tests.lab.common import cache_dir
+from tests.lab.common import LabError
+from tests.lab.common import Progress
 from tests.lab import lab as labs
-from tests.lab import show, state, teardown
-from tests.lab.common import LabError, Progress, cache_dir
-from tests.lab.vmha import ENGINE, ROOT, Vmha
-from tests.lab.watch import Rows, Witness, natural
+from tests.lab import show
+from tests.lab import state
+from tests.lab import vmha
+from tests.lab import watch
 from vmha_nova import exception
 
 VICTIM = 'compute1'
@@ -91,9 +93,9 @@ class Quickstart:
         with self.progress.phase('the cloud'):
             self.lab = labs.Lab.up(self.folder, options.hosts, options.servers, options.stopped,
                                    VICTIM, progress=self.progress)
-        self.service = Vmha(self.lab)
+        self.service = vmha.Vmha(self.lab)
         cloud = self.lab.cloud()
-        servers = sorted(cloud.servers(VICTIM), key=lambda server: natural(server['name']))
+        servers = sorted(cloud.servers(VICTIM), key=lambda server: watch.natural(server['name']))
         count = len(servers) // 8
         if count:
             self.prioritise(cloud, servers[:count], _HIGH)
@@ -121,7 +123,7 @@ class Quickstart:
         self.head('vmha-engine starts: it follows the load of every node, and listens for '
                   'reports that a host is down.')
         print(_UNSAFE, file=self.stream, flush=True)
-        with self.progress.phase(ENGINE):
+        with self.progress.phase(vmha.ENGINE):
             self.service.start_engine()
 
     def look_ahead(self):
@@ -146,7 +148,8 @@ class Quickstart:
         self.head(f'{VICTIM} dies: its nova-compute gets a SIGKILL, as if its power was cut. '
                   'Nova does not notice for half a minute. A monitoring system does: it publishes '
                   'a host-down notification. Times count from here.')
-        witness = Witness(self.lab.cloud(), VICTIM)
+        # Nova as it was, before anything happens to it.
+        witness = watch.Witness(self.lab.cloud(), VICTIM, lambda: _since(begun))
         self.lab.kill_host(VICTIM)
         begun = _now()
         self.service.publish_host_down(
@@ -158,28 +161,27 @@ class Quickstart:
 
         :raises LabError: not within the time allowed, or the engine has ended
         """
-        rows = Rows(self.service.store(), VICTIM, begun)
+        rows = watch.Rows(self.service.store(), VICTIM, begun)
         live = self.stream.isatty() and not self.options.plain
-        screen = (show.Live if live else show.Plain)(begun, self.stream)
         over_at = None
-        with self.progress.phase('recovery'), screen:
+        with self.progress.phase('recovery'), witness, (
+                show.Live if live else show.Plain)(begun, self.stream) as screen:
             while True:
-                for change in rows.look():
-                    self.note(change, begun)
-                    screen.change(change)
+                changes = rows.look()
+                self.note(changes, begun)
+                screen.changes(changes)
                 screen.draw(rows)
                 passed = _since(begun)
-                if any(m.accepted_at for m in rows.moves):
-                    witness.look(passed)
-                over_at = over_at or (passed if rows.over else None)
-                if rows.over and (witness.all_home or passed > over_at + _GRACE
-                                  or rows.recovery is None):
-                    return rows, self.witness
+                if rows.over:
+                    over_at = over_at or passed
+                    if (witness.all_home or passed > over_at + _GRACE
+                            or rows.recovery is None):
+                        return rows
                 if passed > self.options.timeout:
                     raise LabError(f'not over {passed:.0f} s after the report: '
                                    + show.head(rows, passed))
                 if not self.service.engine_alive():
-                    raise LabError(f'{ENGINE} has ended: see {self.service.log_file}')
+                    raise LabError(f'{vmha.ENGINE} has ended: see {self.service.log_file}')
                 time.sleep(0.25)
 
     def conclude(self, rows, witness, begun):
@@ -232,8 +234,8 @@ class Quickstart:
         """Leave it running, or stop everything; ``wipe``: with the logs."""
         if self.lab is None:
             # Lab.up has stopped what it had started; a lab that is there is somebody else's.
-            if wipe and self.folder.exists() and not state.exists(self.folder):
-                teardown.wipe(self.folder)
+            if wipe and not state.exists(self.folder):
+                labs.tear_down(self.folder, wipe, self.progress)
             return
         if keep:
             _tell_how_to_use(self.lab, self.service, self.stream)
@@ -260,12 +262,13 @@ class Quickstart:
         """Print a paragraph."""
         show.sentences(text, self.stream)
 
-    def note(self, change, begun):
-        """Keep a change for the report."""
-        self.timeline.append({
-            't': round(_since(begun, change.at), 2), 'what': f'{change.kind} {change.state}',
-            'host' if change.kind != 'move' else 'instance': change.subject,
-            'detail': change.text})
+    def note(self, changes, begun):
+        """Keep changes for the report."""
+        for change in changes:
+            self.timeline.append({
+                't': _since(begun, change.at), 'what': f'{change.kind} {change.state}',
+                'host' if change.kind != 'move' else 'instance': change.subject,
+                'detail': change.text})
 
 
 def _summary(report):
@@ -281,14 +284,14 @@ def _summary(report):
 
 
 def _tell_how_to_use(lab, service, stream):
-    python = shlex.join(['env', f'PYTHONPATH={ROOT}', sys.executable, '-P', '-m'])
+    python = shlex.join(['env', f'PYTHONPATH={vmha.ROOT}', sys.executable, '-P', '-m'])
     folder, conf = shlex.quote(str(lab.dir)), shlex.quote(str(service.conf_file))
     manage = f'{python} vmha_nova.cmd.manage --config-file {conf}'
     installed = pathlib.Path(sys.executable).with_name('vmha-manage')
     if installed.exists():
         manage = f'{installed} --config-file {conf}'
     print(f'''
-The cloud and {ENGINE} go on running (--keep). In a shell:
+The cloud and {vmha.ENGINE} go on running (--keep). In a shell:
 
   # Nova
   eval "$({python} tests.lab env --dir {folder})"

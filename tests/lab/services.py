@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 
 from tests.lab import process
+from tests.lab.common import LabError
 from tests.lab.conf import write
 from tests.lab.packages import PACKAGES, program
 from tests.lab.ports import answers
@@ -18,14 +19,20 @@ from tests.lab.state import PASSWORD
 #: Code of the lab that runs inside the services.
 _INSIDE = pathlib.Path(__file__).with_name('inside')
 
+#: What the OpenStack services build on.
+INFRASTRUCTURE = ('epmd', 'rabbitmq', 'memcached', 'mariadb')
+
+#: Services that only report to Nova: they have no port to look at.
+RPC_SERVICES = ('nova-conductor', 'nova-scheduler')
+
+#: All services but the compute hosts.
+NAMES = (*INFRASTRUCTURE, 'keystone', 'placement', 'glance', 'neutron', 'nova-api', *RPC_SERVICES)
+
 #: MariaDB's socket, seen from its data folder.
 MARIADB_SOCKET = 'mariadb.sock'
 
 #: Workers and threads, when ``up`` is not told otherwise.
 SETTINGS = {'conductor_workers': 1, 'api_processes': 2, 'api_threads': 8}
-
-#: Services that only report to Nova: they have no port to look at.
-RPC_SERVICES = ('nova-conductor', 'nova-scheduler')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +51,19 @@ class Service:
     stop_seconds: float = 10
 
 
-def names(state):
-    """All services of the lab, those that others need first."""
-    return ['epmd', 'rabbitmq', 'memcached', 'mariadb', 'keystone', 'placement', 'glance',
-            'neutron', 'nova-api', *RPC_SERVICES, *state.hosts]
-
-
 def describe(state, name):
-    """The Service with this name, which must be one of `names`."""
+    """The Service with this name: one of `NAMES`, or a compute host.
+
+    :raises LabError: there is no such service
+    """
     if name in state.hosts:
         return _compute(state, name)
     if name in RPC_SERVICES:
-        command = [state.venv / 'bin' / name, '--config-file', state.conf / 'nova' / 'nova.conf']
+        command = [state.venv / 'bin' / name, '--config-file', state.conf / 'nova' / 'nova.conf',
+                   '--config-file', state.conf / 'nova' / 'controller.conf']
         return Service(name, command, {})
+    if name not in _BUILDERS:
+        raise LabError(f'no service {name}; there are {", ".join((*NAMES, *state.hosts))}')
     return _BUILDERS[name](state)
 
 
@@ -164,7 +171,7 @@ def _neutron(state):
 
 def _nova_api(state):
     env = {'OS_NOVA_CONFIG_DIR': str(state.conf / 'nova'),
-           'OS_NOVA_CONFIG_FILES': 'api-paste.ini;nova.conf'}
+           'OS_NOVA_CONFIG_FILES': 'api-paste.ini;nova.conf;controller.conf'}
     return _web(state, 'nova-api', 'nova.wsgi.osapi_compute', env,
                 state.settings['api_processes'], state.settings['api_threads'])
 

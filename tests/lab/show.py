@@ -1,5 +1,6 @@
 """What a person sees: aligned tables, lines with relative times, and a live table."""
 
+import dataclasses
 import datetime
 import shutil
 import textwrap
@@ -32,12 +33,17 @@ def table(titles, rows, stream):
     stream.flush()
 
 
-def few(names, most=8):
-    """'vm-1, vm-2, vm-3 and 9 more'."""
-    names = sorted(names, key=natural)
-    if len(names) <= most:
-        return ', '.join(names)
-    return f'{", ".join(names[:most - 1])} and {len(names) - most + 1} more'
+def few(names):
+    """'vm-1, vm-2' or, of those that follow each other, 'vm-3 ... vm-18'."""
+    runs = []
+    for name in sorted(names, key=natural):
+        stem, number = natural(name)
+        if runs and number and natural(runs[-1][-1]) == (stem, number - 1):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return ', '.join(', '.join(run) if len(run) < 3 else f'{run[0]} ... {run[-1]}'
+                     for run in runs)
 
 
 class Plain:
@@ -52,9 +58,10 @@ class Plain:
     def __exit__(self, *_):
         pass
 
-    def change(self, change):
-        """Print a change."""
-        print(line(change, self.start), file=self.stream, flush=True)
+    def changes(self, changes):
+        """Print changes; the moves that got a target together are one line."""
+        for change in merged(changes):
+            print(line(change, self.start), file=self.stream, flush=True)
 
     def draw(self, rows):
         """Nothing to draw."""
@@ -79,11 +86,12 @@ class Live:
     def __exit__(self, *error):
         self._live.__exit__(*error)
 
-    def change(self, change):
+    def changes(self, changes):
         """Print what is not a move: those are in the table."""
-        if change.kind != 'move':
-            self._console.print(line(change, self.start), markup=False, no_wrap=True,
-                                overflow='ellipsis')
+        for change in changes:
+            if change.kind != 'move':
+                self._console.print(line(change, self.start), markup=False, no_wrap=True,
+                                    overflow='ellipsis')
 
     def draw(self, rows):
         """Show these Rows from now on."""
@@ -110,11 +118,27 @@ class Live:
         return shown
 
 
+def merged(changes):
+    """The changes, those to 'waiting' with the same words put together."""
+    together, found = {}, []
+    for change in changes:
+        if (change.kind, change.state) != ('move', 'waiting'):
+            found.append(change)
+        elif change.text in together:
+            together[change.text].append(change.subject)
+        else:
+            together[change.text] = [change.subject]
+            found.append(change)
+    return [dataclasses.replace(change, subject=f'{len(names)} servers')
+            if change.state == 'waiting' and len(names := together[change.text]) > 1 else change
+            for change in found]
+
+
 def line(change, start):
     """A change as one line."""
     since = max(0.0, seconds(change.at, start))
-    kind = '' if change.kind == 'move' else change.kind
-    return (f'{_INDENT}+{since:5.1f} s  {kind:<8}  {change.subject:<9} {change.state:<12} '
+    kind = 'server' if change.kind == 'move' else change.kind
+    return (f'{_INDENT}+{since:5.1f} s  {kind:<8}  {change.subject:<10}  {change.state:<12}  '
             f'{change.text}').rstrip()
 
 

@@ -4,10 +4,10 @@ import os
 import shutil
 import signal
 
-from tests.lab import ports, process, runtime, state
+from tests.lab import ports, process, runtime, services, state
 from tests.lab.common import LabError, wait_until
 
-_TERM_SECONDS = 8
+_TERM_SECONDS = 6
 
 
 def stop_all(lab_state, progress):
@@ -21,11 +21,9 @@ def stop_all(lab_state, progress):
     running = [name for name in lab_state.processes if runtime.alive(lab_state, name)]
     if running:
         progress(f'stopping {len(running)} services')
-    for name in running:
-        process.send(lab_state.processes[name], lab_state.mark, signal.SIGTERM)
-    _await_end(lab_state, _TERM_SECONDS)
-    for recorded in lab_state.processes.values():
-        process.kill(recorded, lab_state.mark)
+    _stop_together(lab_state, [name for name in lab_state.processes
+                               if name not in services.INFRASTRUCTURE])
+    _stop_together(lab_state, services.INFRASTRUCTURE)
     for pid in process.strays(lab_state.mark):
         progress(f'stopping process {pid}, which was not recorded')
         _kill(pid)
@@ -50,12 +48,19 @@ def wipe(folder):
     shutil.rmtree(folder)
 
 
-def _await_end(lab_state, timeout):
+def _stop_together(lab_state, names):
+    """SIGTERM to all of them at once; what is left after a while gets a SIGKILL."""
+    recorded = [lab_state.processes[name] for name in names if name in lab_state.processes]
+    for one in recorded:
+        if process.alive(one):
+            os.kill(one.pid, signal.SIGTERM)
     try:
-        wait_until('the end of the services', lambda: not any(
-            runtime.alive(lab_state, name) for name in lab_state.processes), timeout, 0.1)
+        wait_until('the end of the services', lambda: not any(map(process.alive, recorded)),
+                   _TERM_SECONDS, 0.1)
     except LabError:
-        pass  # the rest gets a SIGKILL
+        pass
+    for one in recorded:
+        process.kill(one, lab_state.mark)
 
 
 def _kill(pid):

@@ -18,12 +18,17 @@ import pathlib
 import subprocess
 import sys
 
-from tests.lab import process, services, state
-from tests.lab.common import LabError, tail, wait_until
+from tests.lab.common import LabError
+from tests.lab.common import tail
+from tests.lab.common import wait_until
 from tests.lab.conf import write
-from vmha_nova import messaging
+from tests.lab import process
+from tests.lab import services
+from tests.lab import state
+from vmha_nova import cmd  # noqa: F401  before messaging: see there
 from vmha_nova.conf import opts
 from vmha_nova.db.store import Store
+from vmha_nova import messaging
 
 #: Name of the engine among the lab's processes; also that of its log.
 ENGINE = 'vmha-engine'
@@ -91,10 +96,10 @@ class Vmha:
 
         :raises LabError: it failed; says what it printed
         """
-        command = [*_program('manage', self.conf_file), *words, *['--json'] * bool(json)]
+        command = [*self.command('manage'), *words, *['--json'] * bool(json)]
         shown = f'vmha-manage {" ".join(words)}'
         try:
-            done = subprocess.run(command, env=self._environment(), stdin=subprocess.DEVNULL,
+            done = subprocess.run(command, env=self.environment(), stdin=subprocess.DEVNULL,
                                   capture_output=True, text=True, timeout=_COMMAND_SECONDS,
                                   check=True)
         except subprocess.TimeoutExpired as error:
@@ -130,7 +135,7 @@ class Vmha:
             if old is not None and process.members(old, fresh.mark):
                 raise LabError(f'{ENGINE} runs already, with pid {old.pid}')
             fresh.processes[ENGINE] = process.spawn(
-                _program('engine', self.conf_file), self._environment(), self.log_file)
+                self.command('engine'), self.environment(), self.log_file)
         store = self.store()
 
         def ready():
@@ -179,18 +184,19 @@ class Vmha:
             raise LabError(f'{ENGINE} was never started in {self.lab.dir}')
         return recorded
 
-    def _environment(self):
+    def command(self, name):
+        """The command line that runs ``vmha_nova.cmd.NAME`` on this configuration."""
+        # -P: a folder "vmha_nova" where the caller happens to be is not meant.
+        return [sys.executable, '-P', '-m', f'vmha_nova.cmd.{name}', '--config-file',
+                str(self.conf_file)]
+
+    def environment(self):
         """Little, and the lab's mark in it: the caller's shell changes nothing."""
         extra = {'PYTHONPATH': str(ROOT)}
         # What pbr says of a checkout without git history, if the caller had to tell.
         if 'PBR_VERSION' in os.environ:
             extra['PBR_VERSION'] = os.environ['PBR_VERSION']
         return services.environment(self.lab.state, extra)
-
-
-def _program(name, conf_file):
-    # -P: a folder "vmha_nova" where the caller happens to be is not meant.
-    return [sys.executable, '-P', '-m', f'vmha_nova.cmd.{name}', '--config-file', str(conf_file)]
 
 
 def _decode(text, shown):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-import time
+import threading
 
 from keystoneauth1 import exceptions
 
@@ -26,22 +26,24 @@ class Change:
 
 
 def facts(failures, recoveries, steps, moves, events):
-    """Yield (key, Change) for rows as they are; ``at`` is when they became so."""
+    """Yield (key, Change) for rows as they are; ``at`` is when they became so, None if unknown."""
+    opened = {row.id: row.created_at for row in recoveries}
     for row in failures:
+        at = row.received_at if row.state == 'new' else opened.get(row.recovery_id)
         # What stands in parentheses counts seconds while the report is being checked.
         text = (row.detail or row.reason).partition(' (')[0]
-        yield ('report', row.id), Change(row.received_at, 'report', row.host, row.state, text)
+        yield ('report', row.id), Change(at, 'report', row.host, row.state, text)
     for row in recoveries:
         yield ('recovery', row.id), Change(row.updated_at, 'recovery', row.host, row.state,
                                            row.reason)
     for row in steps:
         yield ('step', row.id), Change(row.ended_at or row.at, 'step', row.subject, row.state,
-                                       f'{row.kind} {row.detail}'.strip())
+                                       f'{row.kind}: {row.detail}'.removesuffix(': '))
     for row in moves:
         at = {'sending': row.intent_at, 'accepted': row.accepted_at,
               'settling': row.landed_at}.get(row.state, row.ended_at)
-        yield ('move', row.id), Change(at, 'move', row.name or row.instance_id, row.state,
-                                       row.reason)
+        text = f'for {row.target}: {row.reason}' if row.state == 'waiting' else row.reason
+        yield ('move', row.id), Change(at, 'move', row.name or row.instance_id, row.state, text)
     for row in events:
         yield ('journal', row.id), Change(row.at, 'journal', row.host, row.level, row.text)
 
@@ -81,11 +83,8 @@ class Rows:
         events = [e for e in self.store.events() if e.at >= self.since]
         for key, change in facts(failures, recoveries, steps, self.moves, events):
             if self._seen.get(key) != (change.state, change.text):
-                # A second state of a row whose time is that of the first came just now.
-                at = now if change.at is None or key[0] == 'report' and key in self._seen \
-                    else change.at
                 self._seen[key] = (change.state, change.text)
-                found.append(dataclasses.replace(change, at=at))
+                found.append(dataclasses.replace(change, at=change.at or now))
         return sorted(found, key=lambda change: change.at)
 
     @property
@@ -126,30 +125,43 @@ class Finding:
 class Witness:
     """Nova's own word on what became of the servers of a host.
 
-    Made before the failure; nothing that the service says is believed here.
+    Made before the failure; nothing that the service says is believed here. As a context manager
+    it asks Nova every second, in a thread of its own, who is home again.
 
-    :param cloud: a Cloud of the lab
+    :param cloud: a Cloud of the lab that nobody else uses
+    :param passed: answers the seconds since the failure was reported
     """
 
-    def __init__(self, cloud, host):
-        self.cloud, self.host = cloud, host
+    def __init__(self, cloud, host, passed):
+        self.cloud, self.host, self._passed = cloud, host, passed
         self.before = {server['id']: server for server in cloud.servers(host)}
         self.home = {}
-        self._next = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def look(self, passed):
-        """Ask Nova, once a second at most, who is home again; ``passed``: seconds so far."""
-        if time.monotonic() < self._next or self.all_home:
-            return
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join(10)
+
+    def _watch(self):
+        while not self.all_home and not self._stop.wait(_LOOK_SECONDS):
+            self.look()
+
+    def look(self):
+        """Ask Nova who is home."""
         try:
             servers = self.cloud.servers()
         except (exceptions.ClientException, OSError):
-            servers = []            # a witness that cannot see says nothing; it looks again
+            return                  # a witness that cannot see says nothing; it looks again
+        passed = self._passed()
         for server in servers:
             before = self.before.get(server['id'])
             if before and is_home(server, before, self.host):
                 self.home.setdefault(server['id'], passed)
-        self._next = time.monotonic() + _LOOK_SECONDS
 
     @property
     def all_home(self):

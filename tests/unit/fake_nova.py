@@ -75,8 +75,10 @@ class FakeNova:
         self.providers = {}                     # id -> summary
         self.down_cell = set()                  # hosts
         self.left_out = set()                   # ids of servers that lists skip for no reason
+        self.dropped = set()                    # ids dropped from a page once it is cut
         self.calls = []
         self.tokens = 0
+        self.handlers = {}                      # (method, path) -> function(call), if not as usual
         self.faults = collections.defaultdict(list)
         self.release = threading.Event()        # lets hanging requests go
 
@@ -164,6 +166,8 @@ class FakeNova:
 
     def answer(self, call):
         """(status, body) of a request to Nova or Placement; body None: empty."""
+        if (call.method, call.path) in self.handlers:
+            return self.handlers[call.method, call.path](call)
         for pattern, method, handler in ROUTES:
             match = re.fullmatch(pattern, call.path)
             if match and method == call.method:
@@ -171,7 +175,7 @@ class FakeNova:
         return 404, {'itemNotFound': {'code': 404, 'message': 'The resource could not be found.'}}
 
     def page(self, call, key, records, id_key='id'):
-        """One page of records, after the marker, with Nova's next link."""
+        """One page of records, after the marker; with Nova's next link where it gives one."""
         marker = call.query.get('marker')
         if marker:
             ids = [record[id_key] for record in records]
@@ -180,8 +184,8 @@ class FakeNova:
             records = records[ids.index(marker) + 1:]
         full = len(records) >= self.page_size
         records = records[:self.page_size]
-        body = {key: records}
-        if full:
+        body = {key: [r for r in records if r[id_key] not in self.dropped]}
+        if full and len(body[key]) == len(records):
             query = urllib.parse.urlencode({**call.query, 'marker': records[-1][id_key]})
             body[f'{key}_links'] = [
                 {'rel': 'next', 'href': f'http://inside.example.org{call.path}?{query}'}]
@@ -218,7 +222,7 @@ class FakeNova:
         since, host = call.query.get('changes-since'), call.query.get('host')
         found, unknown = [], []
         for server in reversed(self.servers.values()):
-            at = server['OS-EXT-SRV-ATTR:host']
+            at = server.get('OS-EXT-SRV-ATTR:host')
             if at in self.down_cell:
                 unknown.append({'id': server['id'], 'status': 'UNKNOWN', 'tenant_id': 'p1'})
             elif (server['id'] not in self.left_out and host in (None, at)
@@ -277,6 +281,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Speaks HTTP for the ``fake`` of its subclass."""
 
     protocol_version = 'HTTP/1.1'
+    disable_nagle_algorithm = True
     fake = None
 
     def log_message(self, *args):

@@ -142,9 +142,9 @@ class NovaTest(Base):
         self.assertEqual((3, 2), (self.collector.pokes, len(self.moved)))
 
     def test_load_arrives(self):
-        self.send('metrics.update', {'host': 'c1', 'metrics': [
-            {'nova_object.data': {'name': 'cpu.percent', 'value': 7}}]})
-        self.assertEqual([('c1', [{'name': 'cpu.percent', 'value': 7}])], self.collector.metrics)
+        metrics = [{'nova_object.data': {'name': 'cpu.percent', 'value': 7}}]
+        self.send('metrics.update', {'host': 'c1', 'metrics': metrics})
+        self.assertEqual([('c1', metrics)], self.collector.metrics)
 
     def test_nonsense_is_dropped(self):
         for payload in (None, 'x', {}, {'nova_object.data': None}, {'nova_object.data': {}}):

@@ -240,7 +240,7 @@ class Nova:
             # Nova offers a next page only where this one is full to the last record, and counts
             # after it has dropped some: a server just being scheduled, which it found twice, or a
             # compute node without a service. So a long page without a next one is not the end yet.
-            elif len(page) < max(self._page // 2, 1):
+            elif not page or 2 * len(page) < self._page:
                 return
             query = {**filters, 'marker': _marker(links) or page[-1][id_key]}
             if between is not None:

@@ -1,0 +1,1 @@
+"""Tests against the real lab: Nova, RabbitMQ, MariaDB, and our engine as a process."""
