@@ -23,6 +23,7 @@ from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 IDLE, BUSY = 1.0, 0.25                  # seconds between cycles nobody wakes
+SAY_AGAIN = 60.0                        # seconds before a condition is put in other words
 SPARE_REASON = 'vmha: spare node'
 
 
@@ -90,12 +91,14 @@ class Engine:
 
     def lead(self):
         """Take the lead; the engine that had it can write no more."""
-        self.term = self.work.term = self.store.take_lead(self.holder)
+        self.term = self.work.term = self.work.flight.term = self.store.take_lead(self.holder)
         LOG.info('%s leads with term %d', self.holder, self.term)
 
     def cycle(self):
         """Do once what is to be done; returns the seconds until the next cycle."""
         view = self.observe()
+        if view.cluster.nodes_at is None or view.cluster.instances_at is None:
+            return IDLE                 # nothing is decided before the cloud was ever read
         self.judge_reports(view)
         for recovery in view.recoveries:
             try:
@@ -117,7 +120,7 @@ class Engine:
         cluster = with_marks(self.collector.snapshot, marks)
         out = {r.host: r for r in self.store.recoveries(unreleased=True)}
         for problem in cluster.problems:
-            self._say(('cluster', problem), problem, logging.WARNING)
+            self._say(('cluster', problem.split(':')[0]), problem, logging.WARNING)
         return View(cluster=cluster, marks=marks, out=out,
                     reports=self.store.failures(open_only=True),
                     recoveries=self.store.recoveries(open_only=True))
@@ -247,15 +250,18 @@ class Engine:
         for host, recovery in view.out.items():
             node = view.cluster.nodes.get(host)
             if (recovery.ended_at is not None and node is not None and node.up
-                    and node.enabled and not node.forced_down):
+                    and node.enabled and not node.forced_down and node.heartbeat
+                    and node.heartbeat.changed_at > recovery.ended_at):
                 self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
                 LOG.info('%s is in service again', host)
 
     def _say(self, key, text, level):
-        """Log and note a standing condition once, until its words change."""
-        if self._said.get(key) == text:
+        """Log and note a standing condition: once, and when its words change, but not often."""
+        said, at = self._said.get(key, (None, None))
+        now = self.clock()
+        if said == text or (at is not None and (now - at).total_seconds() < SAY_AGAIN):
             return
-        self._said[key] = text
+        self._said[key] = text, now
         LOG.log(level, text)
         if level >= logging.WARNING:
             kind = key if isinstance(key, str) else key[0]

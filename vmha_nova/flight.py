@@ -35,6 +35,7 @@ class Flight:
         self.jobs = jobs
         self.clock = clock
         self.settings = settings
+        self.term = None
         self._poked_at = None
 
     def poke(self):
@@ -102,6 +103,8 @@ class Flight:
         return rows
 
     def _evacuate(self, move):
+        # A process that slept since it recorded its intent may have been replaced meanwhile.
+        self.store.keep_lead(self.term)
         try:
             self.nova.evacuate(move.instance_id, move.target)
         except exception.NotFound as e:
@@ -146,10 +149,12 @@ class Flight:
         for move in rows:
             if move.state not in ('unsure', 'accepted', 'settling'):
                 continue
+            instance = instances.get(move.instance_id)
+            if instance is None and not self.proven_gone(move):
+                continue
             try:
-                change = moves.follow(
-                    move, recovery.host, instances.get(move.instance_id), seen.records,
-                    seen.at, self.settings, self.clock())
+                change = moves.follow(move, recovery.host, instance, seen.records, seen.at,
+                                      self.settings, self.clock())
             except Exception as e:      # one move's trouble is that move's
                 LOG.exception('move of %s', move.instance_id)
                 change = dict(reason=f'internal error: {e}')
@@ -159,6 +164,12 @@ class Flight:
                     LOG.info('%s (%s): %s, %s', move.name, move.instance_id, change['state'],
                              change['reason'])
         return changes
+
+    def proven_gone(self, move):
+        """Whether Nova proves that the instance is deleted. That it is on no list proves nothing:
+        its cell may be down, or this process may be younger than the list."""
+        result = self.jobs.insist(('prove', move.id), self.collector.is_gone, move.instance_id)
+        return result is not None and result.value is True
 
     def _settle(self, recovery, rows, instances, change):
         """Stop what was stopped, start what ran."""

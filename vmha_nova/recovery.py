@@ -7,14 +7,17 @@ after a crash stands in the database; what is kept in memory only saves work.
 """
 
 import dataclasses
+import datetime
 import logging
 
 from vmha_nova import decide
+from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import model
 from vmha_nova import states
 
 LOG = logging.getLogger(__name__)
+SECOND_ROUND = 10.0                     # seconds before hosts that refused are asked again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +169,12 @@ class Work:
                 new.append(dict(values, instance_id=instance.id, name=instance.name,
                                 project_id=instance.project_id, was=instance.vm_state,
                                 position=len(rows) + len(new), tried=[], known=[]))
+            elif move.tried and values['state'] == 'unplaced':
+                # Everywhere else is no place either, and what refused it may have room again:
+                # a second round, while attempts are left.
+                changed[move.id] = dict(
+                    tried=[], not_before=now + datetime.timedelta(seconds=SECOND_ROUND),
+                    reason=f'{move.reason}; {placement.reason}')
             elif any(getattr(move, k) != v for k, v in values.items()):
                 changed[move.id] = values
         if not new and not changed:
@@ -178,7 +187,8 @@ class Work:
         """The change for a move whose instance needs or allows none any more, or None."""
         instance = cluster.instances.get(move.instance_id)
         if instance is None:
-            return dict(state='gone', reason='deleted before its turn came', ended_at=now)
+            return dict(state='gone', reason='deleted before its turn came',
+                        ended_at=now) if self.flight.proven_gone(move) else None
         if instance.host not in ('', recovery.host):
             return dict(state='gone', ended_at=now,
                         reason=f'it was on {instance.host} before its turn came')
@@ -220,7 +230,9 @@ class Work:
 
     def _take_down(self, recovery):
         self.collector.refresh_services()
-        node = self.collector.snapshot.nodes[recovery.host]
+        node = self.collector.snapshot.nodes.get(recovery.host)
+        if node is None:
+            raise exception.UnknownHost(f'Nova has no compute node {recovery.host!r} any more')
         # force_down first: disabling a service that Nova takes for up makes nova-api call it.
         for kind, found, act in (
                 ('force_down', node.forced_down,
@@ -333,11 +345,11 @@ def planned(placement, now):
 
 
 def as_found(cluster, rows):
-    """The cluster with instances that an attempt of ours has put into ERROR as they were."""
+    """The cluster with instances as they were found, which an attempt may have put into ERROR."""
     broken = {}
     for move in rows:
         instance = cluster.instances.get(move.instance_id)
-        if move.tried and instance is not None and instance.vm_state == 'error':
+        if instance is not None and instance.vm_state == 'error' != move.was:
             broken[instance.id] = dataclasses.replace(instance, vm_state=move.was)
     if not broken:
         return cluster

@@ -36,7 +36,7 @@ RECOVERY_NEXT = types.MappingProxyType({
     'fenced': ('down_in_nova', 'held', 'aborted'),
     'down_in_nova': ('moving', 'held', 'aborted', 'recovered', 'partial'),
     'moving': ('recovered', 'partial', 'held', 'aborted'),
-    'held': ('confirmed', 'fenced', 'down_in_nova', 'moving', 'aborted'),
+    'held': ('confirmed', 'fenced', 'down_in_nova', 'moving', 'recovered', 'partial', 'aborted'),
     'partial': ('moving',),                     # an operator asks for another try
 })
 

@@ -134,8 +134,8 @@ class Quickstart:
             (row['host'], 'spare' if row['spare'] else 'ordinary', 'up' if row['up'] else 'down',
              'on' if row['enabled'] else 'off', row['instances'], row['vcpu'], row['memory'])
             for row in loads], self.stream)
-        self.say(f'What would be done if {VICTIM} died now ("vmha-manage plan show --host '
-                 f'{VICTIM}"), the most important first:')
+        self.head(f'What would be done if {VICTIM} died now ("vmha-manage plan show --host '
+                  f'{VICTIM}"), the most important first:')
         groups = collections.defaultdict(list)
         for row in self.service.manage('plan', 'show', '--host', VICTIM):
             groups[-row['priority'], row['target'], row['reason']].append(row['name'])
@@ -172,6 +172,7 @@ class Quickstart:
                 screen.changes(changes)
                 screen.draw(rows)
                 passed = _since(begun)
+                witness.claimed = len(rows.moves) if rows.over else rows.count('moved')
                 if rows.over:
                     over_at = over_at or passed
                     if (witness.all_home or passed > over_at + _GRACE

@@ -72,7 +72,8 @@ class Live:
 
     def __init__(self, start, stream):
         # Only here: without a terminal, rich is not needed.
-        from rich import console, live
+        from rich import console
+        from rich import live
         self.start = start
         self._console = console.Console(file=stream, highlight=False, soft_wrap=False)
         self._rows = None

@@ -11,7 +11,7 @@ from vmha_nova import states
 #: Moves in these states have a target that was named before anything landed there.
 _NAMED = ('waiting', 'sending', 'unsure', 'accepted')
 _FINISHED = ('done', 'completed')
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,10 +94,14 @@ class Rows:
             return self.recovery.state in states.RECOVERY_OVER
         return self.report is not None and self.report.state in ('dismissed', 'duplicate')
 
+    def count(self, state):
+        """How many moves are in a state."""
+        return sum(move.state == state for move in self.moves)
+
     def tally(self):
         """'12 moved, 3 accepted': the states of moves, counted, in the order of their table."""
-        counts = [(sum(m.state == state for m in self.moves), state) for state in states.MOVE]
-        return ', '.join(f'{n} {state}' for n, state in counts if n)
+        return ', '.join(f'{self.count(state)} {state}' for state in states.MOVE
+                         if self.count(state))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,16 +130,20 @@ class Witness:
     """Nova's own word on what became of the servers of a host.
 
     Made before the failure; nothing that the service says is believed here. As a context manager
-    it asks Nova every second, in a thread of its own, who is home again.
+    it asks Nova, in a thread of its own, who is home again whenever somebody claims more than it
+    has seen: a cloud that is at work is not asked all the time.
 
     :param cloud: a Cloud of the lab that nobody else uses
     :param passed: answers the seconds since the failure was reported
+
+    :ivar claimed: how many servers are said to be home
+    :ivar home: ``{id: seconds}`` of those that Nova has shown elsewhere, as they were
     """
 
     def __init__(self, cloud, host, passed):
         self.cloud, self.host, self._passed = cloud, host, passed
         self.before = {server['id']: server for server in cloud.servers(host)}
-        self.home = {}
+        self.claimed, self.home = 0, {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -149,7 +157,8 @@ class Witness:
 
     def _watch(self):
         while not self.all_home and not self._stop.wait(_LOOK_SECONDS):
-            self.look()
+            if self.claimed > len(self.home):
+                self.look()
 
     def look(self):
         """Ask Nova who is home."""

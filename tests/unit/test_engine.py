@@ -101,6 +101,25 @@ class RecoveryTest(Base):
         self.assertEqual({'s2'}, {s.host for s in world.nova.servers_.values()})
         self.assertTrue(self.acts(world, 'stop'), 'Nova starts a stopped guest that was in ERROR')
 
+    def test_the_only_spare_refuses_until_it_does_not(self):
+        world = self.world(spares_only=True)
+        world.nova.refuses.add('s1')
+        world.die('c1')
+        world.run(lambda: any(r.status == 'error' for r in world.nova.records))
+        world.nova.refuses.clear()
+        world.run(world.over)
+        self.assertRecovered(world)
+
+    def test_what_is_refused_again_and_again_is_named_as_failed(self):
+        world = self.world(spares_only=True)
+        world.nova.refuses.add('s1')
+        world.die('c1')
+        world.run(world.over)
+        self.assertEqual('partial', world.store.recoveries()[0].state)
+        self.assertEqual({'failed': 8}, _count(world.moves()))
+        self.assertEqual({3}, {m.attempts for m in world.moves().values()})
+        self.assertIn('No valid host', world.store.recoveries()[0].reason)
+
     def test_what_fits_nowhere_is_named_before_the_fence_and_waits(self):
         world = self.world(spares_only=True)
         world.nova.hosts['s1'].alive = False
@@ -380,3 +399,40 @@ class KilledTest(Base):
                 world.collector.refresh()
                 old.cycle()
         self.assertEqual([], self.acts(world, 'force_down'))
+
+
+class AbsenceTest(Base):
+    """What a list lacks is not gone."""
+
+    def test_an_engine_that_starts_while_a_cell_is_down_forgets_nobody(self):
+        world = self.world(window=1)
+        world.die('c1')
+        world.run(lambda: self.acts(world, 'evacuate'))
+        hidden = {'run4': world.nova.servers_['run4']}
+        real_list, real_get = world.nova.servers, world.nova.server
+
+        def servers(**filters):
+            found = real_list(**filters)
+            return type(found)(tuple(i for i in found.instances if i.id not in hidden))
+
+        def server(ident):
+            if ident in hidden:
+                raise exception.Unreachable('cell down')
+            return real_get(ident)
+        world.nova.servers, world.nova.server = servers, server
+        world.start()                   # a new engine has never seen run4
+        world.settle(60)
+        self.assertNotIn(world.moves()['run4'].state, ('gone', 'left', 'failed', 'moved'))
+        self.assertIsNone(world.store.recoveries()[0].ended_at)
+        world.nova.servers, world.nova.server = real_list, real_get
+        world.run(world.over)
+        self.assertRecovered(world)
+
+    def test_an_instance_deleted_while_no_engine_lives_is_gone(self):
+        world = self.world(window=1)
+        world.die('c1')
+        world.run(lambda: self.acts(world, 'evacuate'))
+        del world.nova.servers_['run4']
+        world.start()
+        world.run(world.over)
+        self.assertEqual('gone', world.moves()['run4'].state)

@@ -84,6 +84,7 @@ class FailureTest(test_nova.Base):
         self.acts_fail(exception.OutcomeUnknown, status=200, **HTML)
         self.acts_fail(exception.OutcomeUnknown, 'half')
         self.acts_fail(exception.OutcomeUnknown, 'error', status=500, message='Unexpected')
+        self.acts_fail(exception.OutcomeUnknown, 'error', status=408, message='too slow')
 
     def test_acts_that_are_refused(self):
         raised = self.acts_fail(exception.Rejected, 'error', status=409,
@@ -110,7 +111,8 @@ class FailureTest(test_nova.Base):
 
     def test_an_act_is_not_sent_on_by_a_redirection(self):
         self.acts_fail(exception.OutcomeUnknown, status=307, headers={
-            'Location': f'{self.fake.url}/v2.1/servers/{self.one}/action'})
+            'Location': f'{self.fake.url}/v2.1/servers/{self.one}/action',
+            'x-compute-request-id': 'req-1', 'x-openstack-request-id': 'req-1'})
 
     def test_a_refused_token_is_replaced(self):
         # 401 is a refusal: sending again after it sends nothing twice.
@@ -120,6 +122,10 @@ class FailureTest(test_nova.Base):
         self.fake.fail('POST', '/v2.1/servers', 'error', status=401, message='no', times=2)
         error = self.assertRaises(exception.Rejected, self.nova.evacuate, self.one, 'c2')
         self.assertEqual(401, error.code)
+        # Nova refused, and Keystone gives no new token.
+        self.fake.fail('POST', '/v2.1/servers', 'error', status=401, message='old token')
+        self.fake.fail('POST', '/identity', status=500)
+        self.assertRaises(exception.Unreachable, self.nova.evacuate, self.one, 'c2')
 
     def test_nova_refuses_connections(self):
         with socket.socket() as unused:
@@ -205,6 +211,11 @@ class ProofTest(testtools.TestCase):
         self.assertTrue(self.proves(self.wrapped(urllib3.exceptions.ProxyError(
             'proxy', new(None, 'refused')), requests.exceptions.ProxyError)))
         self.assertTrue(wire.never_sent(ks_exc.EndpointNotFound()))
+
+    def test_what_differs_each_time_is_not_said(self):
+        for text in ('<urllib3.connection.HTTPConnection object at 0x7fe1>: Failed: refused',
+                     'Failed: refused (Request-ID: req-0a-1)\n'):
+            self.assertEqual('Failed: refused', wire._line(text))
 
     def test_no_proofs(self):
         self.assertFalse(self.proves(requests.ReadTimeout('slow'), ks_exc.ConnectTimeout))

@@ -6,11 +6,11 @@ import sys
 import cotyledon
 from oslo_config import cfg
 from oslo_log import log
-import pbr.version
 
 from vmha_nova.conf import opts
 from vmha_nova import exception
 from vmha_nova import service
+from vmha_nova import version
 
 LOG = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ LOG = logging.getLogger(__name__)
 def main(args=None):
     """Entry point; returns the exit status."""
     try:
-        conf = opts.load(args, pbr.version.VersionInfo('vmha-nova').version_string())
+        conf = opts.load(args, version.version())
     except cfg.Error as e:
         print(f'vmha-engine: {e}', file=sys.stderr)
         return 2

@@ -12,7 +12,6 @@ import sys
 
 from oslo_config import cfg
 from oslo_log import log
-import pbr.version
 import prettytable
 
 from vmha_nova.conf import opts
@@ -22,6 +21,7 @@ from vmha_nova import exception
 from vmha_nova import model
 from vmha_nova import service
 from vmha_nova import states
+from vmha_nova import version
 
 
 def _show(args, columns, rows):
@@ -188,7 +188,7 @@ def plan_show(args, conf, store):
 def _parser():
     parser = argparse.ArgumentParser(prog='vmha-manage', description=__doc__.splitlines()[0])
     parser.add_argument('--version', action='version',
-                        version=pbr.version.VersionInfo('vmha-nova').version_string())
+                        version=version.version())
     parser.add_argument('--config-file', action='append', metavar='FILE',
                         help='default: /etc/vmha/vmha.conf and what oslo.config looks for')
     parser.add_argument('--config-dir', action='append', metavar='DIR')

@@ -88,6 +88,10 @@ class Collector:
         """
         return self._instances.reconcile(host)
 
+    def is_gone(self, instance_id):
+        """Ask for one server; whether Nova proves, by 404, that there is none. Raises likewise."""
+        return self._instances.is_gone(instance_id)
+
     def on_metrics(self, host, metrics):
         """Take the measured load out of a versioned metrics.update.
 

@@ -87,6 +87,16 @@ class Instances:
         self._look_up(sorted(lacking))
         return self._board.snapshot.on(host)
 
+    def is_gone(self, instance_id):
+        """See Collector.is_gone."""
+        number = next(self._numbers)
+        try:
+            self._apply(number, (self._nova.server(instance_id),))
+        except exception.NotFound:
+            self._apply(number, gone=(instance_id,))
+            return True
+        return False
+
     def doubt(self, ids):
         """Keep the last that is known of these instances, and say that it may be old."""
         with self._board.lock:
@@ -111,16 +121,12 @@ class Instances:
         """
         failed, in_a_row = '', 0
         for instance_id in ids:
-            number = next(self._numbers)
             try:
                 if in_a_row < 2:
-                    self._apply(number, (self._nova.server(instance_id),))
+                    self.is_gone(instance_id)
                     in_a_row = 0
                 else:
                     self.doubt((instance_id,))
-            except exception.NotFound:
-                self._apply(number, gone=(instance_id,))
-                in_a_row = 0
             except exception.VmhaError as error:
                 failed, in_a_row = str(error), in_a_row + 1
                 self.doubt((instance_id,))
