@@ -16,7 +16,7 @@ servers come to run elsewhere. In the end Nova is asked what became of every ser
 
 Needs Debian 12 or alike, root or sudo, 4 GB of memory, 5 GB of disk and the network. Installs
 what is missing: Debian packages, and Python packages in environments of their own below
-~/.cache/vmha-lab. The first run takes some ten minutes on two cores, later ones about three.
+~/.cache/vmha-lab. The first run takes about five minutes on two cores, later ones half of that.
 
   --hosts N       compute nodes (4)
   --spares N      of these, spare ones, kept free for recoveries (1)

@@ -128,14 +128,19 @@ class Cloud:
 
         return wait_until(f'{len(wanted)} servers away from {source}', moved, timeout, 0.5)
 
-    def delete_all(self, host=None, timeout=300):
-        """Delete every server, or those of one host, and wait until they are gone."""
-        for server in self.servers(host):
+    def delete_all(self, host=None, timeout=None):
+        """Delete every server, or those of one host, and wait until they are gone.
+
+        :param timeout: seconds; if None, a time that grows with their number
+        """
+        doomed = self.servers(host)
+        for server in doomed:
             try:
                 self.call('DELETE', f'/servers/{server["id"]}')
             except exceptions.NotFound:
                 pass
-        wait_until('deletion of the servers', lambda: not self.servers(host), timeout, 0.5)
+        wait_until('deletion of the servers', lambda: not self.servers(host),
+                   timeout or 60 + 3 * len(doomed), 0.5)
 
     def image_id(self):
         """Id of the lab's image."""

@@ -75,9 +75,15 @@ def _build(state, folder):
         run([program('mariadb'), '--no-defaults', '-uroot', '-S', data / services.MARIADB_SOCKET],
             log, 60, env, _accounts())
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            for done in [pool.submit(job, state, folder / 'conf') for job in
-                         (_nova, _neutron, _keystone, _placement, _glance)]:
-                done.result()
+            jobs = [pool.submit(job, state, folder / 'conf') for job in
+                    (_nova, _neutron, _keystone, _placement, _glance)]
+            try:
+                for job in concurrent.futures.as_completed(jobs):
+                    job.result()
+            except BaseException:
+                # One failed, or somebody is tired of waiting: the pool must not wait for the rest.
+                process.kill_strays(state.mark)
+                raise
     finally:
         process.stop(server, state.mark, 60)
 

@@ -21,8 +21,10 @@ def claim(folder, bind):
     until the folder has no lab any more, also while the lab's services are stopped.
 
     :param bind: address that the ports must be free on
-    :raises LabError: no block is free
+    :raises LabError: no block is free, or the address is not the machine's
     """
+    if not _free(bind, 0):
+        raise LabError(f'{bind} is not an address of this machine')
     with locked(_claims() / 'lock', timeout=60):
         for first in range(_FIRST, _LAST, _STEP):
             block = range(first, first + len(NAMES))

@@ -78,6 +78,17 @@ def strays(mark):
     return [pid for pid, stat in _all() if stat['state'] != 'Z' and marked(pid, mark)]
 
 
+def kill_strays(mark):
+    """SIGKILL all processes that carry ``mark``; returns their pids."""
+    pids = strays(mark)
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    return pids
+
+
 def marked(pid, mark):
     """Whether the process has the lab's mark in its environment."""
     try:

@@ -11,7 +11,6 @@ import datetime
 import json
 import os
 import pathlib
-import shlex
 import signal
 import sys
 import time
@@ -239,7 +238,7 @@ class Quickstart:
                 labs.tear_down(self.folder, wipe, self.progress)
             return
         if keep:
-            _tell_how_to_use(self.lab, self.service, self.stream)
+            show.how_to_use(self.service, VICTIM, self.stream)
             return
         self.say('Everything is stopped' + (' and removed.' if wipe else '.'))
         begin = time.monotonic()
@@ -276,45 +275,12 @@ def _summary(report):
     """The last table, as rows of two."""
     def after(key):
         value = report[key]
-        return 'never' if value is None else f'{value:.1f} s after the report began'
+        return 'never' if value is None else f'{value:.1f} s after the report'
 
     return [('servers', report['servers']), ('recovered', report['recovered']),
             ('failed', report['failed']), ('evacuated twice', report['twice']),
             ('first evacuation accepted', after('first_evacuate_accepted_s')),
             ('all as before, says Nova', after('all_active_s'))]
-
-
-def _tell_how_to_use(lab, service, stream):
-    python = shlex.join(['env', f'PYTHONPATH={vmha.ROOT}', sys.executable, '-P', '-m'])
-    folder, conf = shlex.quote(str(lab.dir)), shlex.quote(str(service.conf_file))
-    manage = f'{python} vmha_nova.cmd.manage --config-file {conf}'
-    installed = pathlib.Path(sys.executable).with_name('vmha-manage')
-    if installed.exists():
-        manage = f'{installed} --config-file {conf}'
-    print(f'''
-The cloud and {vmha.ENGINE} go on running (--keep). In a shell:
-
-  # Nova
-  eval "$({python} tests.lab env --dir {folder})"
-  alias openstack={lab.state.venv / 'bin' / 'openstack'}
-  openstack compute service list
-  openstack server list --all-projects --long
-
-  # vmha_nova
-  alias vmha-manage="{manage}"
-  vmha-manage recovery list
-  vmha-manage event list
-  vmha-manage load list
-
-  # the dead host comes back; another one dies
-  {python} tests.lab bring-back --dir {folder} {VICTIM}
-  {python} tests.lab kill-host --dir {folder} compute2
-  vmha-manage failure report compute2
-
-  # logs, and the end
-  ls {lab.log}
-  {python} tests.lab down --dir {folder} --wipe
-''', file=stream, flush=True)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,13 @@
 
 import dataclasses
 import datetime
+import pathlib
+import shlex
 import shutil
+import sys
 import textwrap
 
+from tests.lab import vmha
 from tests.lab.watch import natural
 from vmha_nova import states
 
@@ -174,3 +178,33 @@ def took(move, now):
 def seconds(later, earlier):
     """Seconds between two times."""
     return (later - earlier).total_seconds()
+
+
+def how_to_use(service, dead, stream):
+    """Print commands for a cloud that goes on running; ``dead``: the host that was killed."""
+    lab = service.lab
+    folder, conf = shlex.quote(str(lab.dir)), shlex.quote(str(service.conf_file))
+    python = f'PYTHONPATH={shlex.quote(str(vmha.ROOT))} {shlex.quote(sys.executable)} -P -m'
+    installed = pathlib.Path(sys.executable).with_name('vmha-manage')
+    manage = shlex.quote(str(installed)) if installed.exists() else (
+        f'{python} vmha_nova.cmd.manage')
+    print(f'''
+  The cloud and {vmha.ENGINE} go on running (--keep). In a shell:
+
+  lab() {{ {python} tests.lab "$@" --dir {folder}; }}
+  vmha-manage() {{ {manage} --config-file {conf} "$@"; }}
+  openstack() {{ {shlex.quote(str(lab.state.venv / 'bin' / 'openstack'))} "$@"; }}
+  eval "$(lab env)"
+
+  openstack compute service list
+  openstack server list --all-projects --long
+  vmha-manage recovery list
+  vmha-manage load list
+
+  lab bring-back {dead}  # the dead host comes back
+  lab kill-host compute2  # another one dies,
+  vmha-manage failure report compute2  # and is reported
+
+  ls {shlex.quote(str(lab.log))}
+  lab down --wipe  # the end
+''', file=stream, flush=True)

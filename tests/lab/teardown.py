@@ -24,9 +24,8 @@ def stop_all(lab_state, progress):
     _stop_together(lab_state, [name for name in lab_state.processes
                                if name not in services.INFRASTRUCTURE])
     _stop_together(lab_state, services.INFRASTRUCTURE)
-    for pid in process.strays(lab_state.mark):
-        progress(f'stopping process {pid}, which was not recorded')
-        _kill(pid)
+    for pid in process.kill_strays(lab_state.mark):
+        progress(f'stopped process {pid}, which was not recorded')
     wait_until('the end of all processes', lambda: not process.strays(lab_state.mark), 10)
     open_ports = [port for port in lab_state.ports.values()
                   if ports.answers(lab_state.bind, port)]
@@ -61,10 +60,3 @@ def _stop_together(lab_state, names):
         pass
     for one in recorded:
         process.kill(one, lab_state.mark)
-
-
-def _kill(pid):
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

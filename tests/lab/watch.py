@@ -11,7 +11,7 @@ from vmha_nova import states
 #: Moves in these states have a target that was named before anything landed there.
 _NAMED = ('waiting', 'sending', 'unsure', 'accepted')
 _FINISHED = ('done', 'completed')
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -95,6 +95,17 @@ class InstancesTest(test_collector.Base):
                 count for (_, path), count in self.asked().items()
                 if path.startswith('/v2.1/servers/') and path != SERVERS))
 
+    def test_those_that_are_there_after_all_let_others_have_their_turn(self):
+        self.collector = self.new_collector(max_lookups=2)
+        self.collector.refresh()
+        *unlisted, lost = sorted(self.ids)[:3]
+        self.fake.left_out = set(unlisted)
+        del self.fake.servers[lost]
+        for expected in (set(self.ids), set(self.ids) - {lost}):
+            self.clock.tick(3600)
+            self.collector.refresh()
+            self.assertEqual(expected, set(self.snapshot.instances))
+
     def test_a_broken_record_does_not_hide_the_others(self):
         broken, lost = sorted(self.ids)[:2]
         self.fake.left_out = {broken}
@@ -113,8 +124,9 @@ class InstancesTest(test_collector.Base):
         self.look()
         self.clock.tick(-86400)
         self.fake.change(self.ids[0], name='new')
-        self.pass_time(30)
+        self.look()
         self.assertEqual('new', self.snapshot.instances[self.ids[0]].name)
+        self.assertEqual(10.0, self.collector.refresh())
 
     def test_an_older_list_does_not_undo_a_newer_one(self):
         # While the pages of a full list are read, a server is deleted and another one moves.
@@ -143,6 +155,7 @@ class DownCellTest(test_collector.Base):
     def setUp(self):
         super().setUp()
         self.ids = self.cloud(hosts=3, servers=9)
+        self.collector = self.new_collector(full_interval=600)
         self.collector.refresh()
         self.fake.down_cell = {'c1'}
 
@@ -158,13 +171,13 @@ class DownCellTest(test_collector.Base):
                          {host: node.up for host, node in self.snapshot.nodes.items()})
         self.assertEqual(0, (self.node('c1').heartbeat.looked_at - START).total_seconds())
         self.assertIn('c1', self.problems())
-        self.pass_time(3700)                    # a full list as well
+        self.pass_time(700)                    # a full list as well
         self.assertEqual((9, {'c0', 'c2'}), (len(self.snapshot.instances), self.known()))
 
     def test_what_changed_meanwhile_is_not_missed(self):
-        self.pass_time(600)
+        self.pass_time(200)
         self.fake.change(self.ids[1], name='new')       # in the cell that Nova cannot reach
-        self.pass_time(600)
+        self.pass_time(200)
         self.fake.down_cell = set()
         self.pass_time(30)
         self.assertEqual('new', self.snapshot.instances[self.ids[1]].name)
@@ -173,16 +186,29 @@ class DownCellTest(test_collector.Base):
         self.asked()
         self.collector.refresh_instances()
         since = self.fake.calls[-1].query['changes-since']
-        self.assertLess(fake_nova.stamp(after(1100)), since, 'and then goes on as usual')
+        self.assertLess(fake_nova.stamp(after(350)), since, 'and then goes on as usual')
 
     def test_a_cell_that_is_down_from_the_start(self):
-        self.collector = self.new_collector()
+        self.collector = self.new_collector(full_interval=600)
         self.collector.refresh()
         self.assertEqual(6, len(self.snapshot.instances))
         self.pass_time(100)
         self.fake.down_cell = set()
-        self.pass_time(100)                     # and not only after an hour
+        self.pass_time(110)                     # and not only after 600 s
         self.assertEqual((9, {'c0', 'c1', 'c2'}), (len(self.snapshot.instances), self.known()))
+
+    def test_a_cell_whose_services_are_there(self):
+        self.fake.handlers['GET', test_collector.SERVICES] = lambda call: (
+            200, {'services': list(self.fake.services.values())})
+        self.pass_time(700)
+        self.assertEqual({'c0', 'c2'}, self.known())
+        self.assertIn('cells that are down', self.problems())
+        self.fake.change(self.ids[1], name='new')
+        self.pass_time(100)
+        self.fake.down_cell = set()
+        self.pass_time(120)
+        self.assertEqual('new', self.snapshot.instances[self.ids[1]].name)
+        self.assertEqual(({'c0', 'c1', 'c2'}, ''), (self.known(), self.problems()))
 
     def test_reconcile_of_a_host_there(self):
         found = self.collector.reconcile('c1')

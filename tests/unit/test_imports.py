@@ -44,7 +44,9 @@ IMPORTS = {
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
         'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery'},
-    'cmd': VALUES | JUDGEMENT | ADAPTERS | {'collector', 'conf', 'db', 'engine', 'service'},
+    'version': set(),
+    'cmd': VALUES | JUDGEMENT | ADAPTERS | {
+        'collector', 'conf', 'db', 'engine', 'service', 'version'},
 }
 
 # These import nothing but the standard library.

@@ -128,6 +128,15 @@ class ReadTest(Base):
         self.assertFalse(self.nova.server(unknown).known)
         self.assertRaises(exception.NotFound, self.nova.server, gone)
 
+    def test_a_server_that_is_deleted_while_it_is_listed(self):
+        server = self.fake.servers[self.fake.add_server('c1')]
+        self.fake.handlers['GET', SERVERS] = lambda call: (200, {'servers': [
+            {**server, 'status': 'DELETED'}, {**server, 'id': 'other'}]} if 'marker' in call.query
+            else {'servers': [server], 'servers_links': [{'rel': 'next', 'href': '/?marker=m'}]})
+        found = self.nova.servers(changes_since=START)
+        self.assertEqual((['other'], {server['id']}), (
+            [instance.id for instance in found.instances], found.deleted))
+
     def test_changes_since_is_in_utc(self):
         zone = datetime.timezone(datetime.timedelta(hours=2))
         self.nova.servers(host='c1', changes_since=START.astimezone(zone))

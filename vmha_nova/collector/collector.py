@@ -127,7 +127,7 @@ class Collector:
 
     def _full_wait(self, now):
         again = self._instances.incomplete and self._nodes.cells_answer
-        return self._full_job.wait(now, self._settings.nodes_interval if again else None)
+        return self._full_job.wait(now, self._settings.full_interval / 6 if again else None)
 
     def _between_pages(self):
         """Keep the heartbeats and the changes coming while a long list is read."""

@@ -29,7 +29,7 @@ class Instances:
         self._doubtful = set()                  # ids of instances with known=False
         self._unseen = {}                       # id -> since when full lists lack it
         self.mark = None                        # what changed before is surely in the snapshot
-        self.incomplete = False                 # the first full list was without some cell
+        self.incomplete = False                 # the full list was without some cell; see there
 
     def look_at_changes(self):
         """The servers that changed since the last list."""
@@ -44,7 +44,7 @@ class Instances:
             self._take(number, listed, started)
             # Here Nova leaves out cells that are down without a word. While there are such, what
             # changes in them is missed: keep asking from where all cells last answered.
-            if whole and self._cells_answer():
+            if whole and self._cells_answer() and not self.incomplete:
                 self.mark = started
                 self._be_sure()
 
@@ -54,21 +54,21 @@ class Instances:
         whole, before = self._cells_answer(), self._board.snapshot.instances
         with self._board.noting('servers'):
             listed = self._nova.servers(between=self._between)
-        whole = whole and self._cells_answer() and not listed.unknown
         with self._board.lock:
             self._take(number, listed, started)
             self._board.note('unknown servers', (
                 'Nova lists servers of cells that are down: what is known of them is old')
                 if listed.unknown else '')
             self._board.note('records', '; '.join(listed.problems))
-            if whole or self.mark is None:
-                # A first list without some cell is a start, to be done again when it is back.
-                self.incomplete = not whole
+            whole = whole and self._cells_answer()
+            # To be done again before long: a first list without some cell, and one that lacks a
+            # cell of which the services were there, so that they will not tell when it is back.
+            self.incomplete = self.mark is None if not whole else bool(listed.unknown)
+            if self.mark is None or (whole and not listed.unknown):
                 self.mark = max(started, self.mark or started)
             held = self._board.snapshot.instances
             lacking = before.keys() - {i.id for i in listed.instances} - listed.unknown
-            self._unseen = {id: self._unseen.get(id, started) for id in lacking
-                            if id in held and self._number[id] <= number}
+            self._unseen = {id: self._unseen.get(id, started) for id in lacking if id in held}
             self._number = {id: n for id, n in self._number.items() if id in held or n > number}
         oldest = sorted(self._unseen, key=lambda id: (self._unseen[id], id))
         asked = oldest[:self._settings.max_lookups]

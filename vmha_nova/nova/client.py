@@ -229,19 +229,19 @@ class Nova:
             body = self._get('compute', path, microversion, **query)
             page = body[key]
             yield from page
-            ids = {record[id_key] for record in page}
-            if page and not ids - seen:
-                raise ValueError('the same page again')
-            seen |= ids
+            new = {record[id_key] for record in page} - seen
             links = [link['href'] for link in body.get(f'{key}_links') or ()
                      if link['rel'] == 'next']
+            if links and not new:
+                raise ValueError('the same page again')
             if links:
                 self._page = len(page)
             # Nova offers a next page only where this one is full to the last record, and counts
             # after it has dropped some: a server just being scheduled, which it found twice, or a
             # compute node without a service. So a long page without a next one is not the end yet.
-            elif not page or 2 * len(page) < self._page:
+            elif not new or 2 * len(page) < self._page:
                 return
+            seen |= new
             query = {**filters, 'marker': _marker(links) or page[-1][id_key]}
             if between is not None:
                 between()
