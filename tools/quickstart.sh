@@ -14,7 +14,7 @@ Brings up a small OpenStack cloud on this machine (real but for the hypervisor, 
 fake one), starts vmha_nova beside it, kills a compute host, reports it as down, and shows how its
 servers come to run elsewhere. In the end Nova is asked what became of every server.
 
-Needs Debian 12 or alike, root or sudo, 4 GB of memory, 5 GB of disk and the network. Installs
+Needs Debian 12 or alike, root or sudo, 4 GB of memory, 3 GB of disk and the network. Installs
 what is missing: Debian packages, and Python packages in environments of their own below
 ~/.cache/vmha-lab. The first run takes about five minutes on two cores, later ones half of that.
 

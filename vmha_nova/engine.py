@@ -1,7 +1,7 @@
 """The loop: observe, decide, act, record.
 
     cycle():  observe()         the snapshot of the cloud, and the rows that wait for us
-              judge_reports()   is the host that was reported really dead? -> a recovery
+              judge()           is the host that was reported really dead? -> a recovery
               Work.advance()    the next thing for each recovery (recovery.py)
               keep_spares()     spares wait with scheduling turned off
               release()         hosts that are in service again
@@ -24,7 +24,7 @@ from vmha_nova import verdict
 LOG = logging.getLogger(__name__)
 IDLE, BUSY = 1.0, 0.25                  # seconds between cycles nobody wakes
 SAY_AGAIN = 60.0                        # seconds before a condition is put in other words
-SPARE_REASON = 'vmha: spare node'
+SPARE_REASON = recovery_work.SPARE_REASON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Engine:
     """One engine. ``holder`` names it; ``settings`` is a model.Policy.
 
     :param executor: runs the jobs; its size bounds the calls under way.
+    :param idle: called after a cycle in which nothing was under way.
     """
 
     def __init__(self, store, nova, collector, fence, storage, executor, clock, holder,
-                 settings):
+                 settings, idle=lambda: None):
         self.store = store
         self.nova = nova
         self.collector = collector
@@ -56,6 +57,7 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._said = {}
+        self._idle = idle
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
         self.work = recovery_work.Work(store, nova, collector, fence, storage, self.jobs, clock,
                                        settings)
@@ -99,20 +101,30 @@ class Engine:
         view = self.observe()
         if view.cluster.nodes_at is None or view.cluster.instances_at is None:
             return IDLE                 # nothing is decided before the cloud was ever read
-        self.judge_reports(view)
+        for report in view.reports:
+            self._try(f'report {report.id} of {report.host}', self.judge, report, view)
+        open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
+        self.work.down = frozenset(r.host for r in [*open_, *view.reports])
         for recovery in view.recoveries:
-            try:
-                self.work.advance(recovery, view.cluster, [
-                    r for r in view.recoveries if r.state not in states.RECOVERY_OVER])
-            except (exception.TermLost, exception.StoreUnavailable):
-                raise
-            except Exception as e:      # one recovery's trouble does not stop the others
-                LOG.exception('recovery %s of %s', recovery.id, recovery.host)
-                self.store.note('error', 'internal', f'internal error: {e}', host=recovery.host,
-                                recovery_id=recovery.id)
-        self.keep_spares(view)
-        self.release(view)
-        return BUSY if view.reports or view.recoveries else IDLE
+            self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
+                      view.cluster, open_)
+        self._try('keeping the spares', self.keep_spares, view)
+        self._try('hosts in service again', self.release, view)
+        self.jobs.sweep()
+        if view.reports or view.recoveries:
+            return BUSY
+        self._idle()
+        return IDLE
+
+    def _try(self, what, function, *args):
+        """Do it; what goes wrong with one thing does not stop the others."""
+        try:
+            function(*args)
+        except (exception.TermLost, exception.StoreUnavailable):
+            raise
+        except Exception as e:
+            self._say(('internal', what), f'{what}: internal error: {type(e).__name__}: {e}',
+                      logging.ERROR, exc_info=True)
 
     def observe(self):
         """Everything the cycle works on, read once."""
@@ -126,26 +138,25 @@ class Engine:
                     recoveries=self.store.recoveries(open_only=True))
 
     # -- reports --------------------------------------------------------------------------------
-    def judge_reports(self, view):
-        """Turn each report into a recovery, or say why not."""
-        for report in view.reports:
-            known = view.out.get(report.host)
-            if known is not None and known.ended_at is None:
-                self._close(report, 'duplicate', f'recovery {known.id} is at it: '
-                            f'{known.state}, {known.reason}', recovery_id=known.id)
-                continue
-            evidence = verdict.watch(report, view.cluster.nodes.get(report.host))
-            if evidence is not None:
-                self.store.set_failure(self.term, report.id, 'checking', report.detail,
-                                       evidence=evidence)
-                report = dataclasses.replace(report, evidence=evidence, state='checking')
-            found = verdict.judge(report, view.cluster, self.settings, self.clock())
-            if found.what == verdict.DEAD:
-                self._take(report, found, known)
-            elif found.what == verdict.WAIT:
-                self._wait(report, found, view)
-            else:
-                self._close(report, 'dismissed', found.reason)
+    def judge(self, report, view):
+        """Turn a report into a recovery, or say why not."""
+        known = view.out.get(report.host)
+        if known is not None and known.ended_at is None:
+            self._close(report, 'duplicate', f'recovery {known.id} is at it: '
+                        f'{known.state}, {known.reason}', recovery_id=known.id)
+            return
+        evidence = verdict.watch(report, view.cluster.nodes.get(report.host))
+        if evidence is not None:
+            self.store.set_failure(self.term, report.id, 'checking', report.detail,
+                                   evidence=evidence)
+            report = dataclasses.replace(report, evidence=evidence, state='checking')
+        found = verdict.judge(report, view.cluster, self.settings, self.clock())
+        if found.what == verdict.DEAD:
+            self._take(report, found, known, view)
+        elif found.what == verdict.WAIT:
+            self._wait(report, found, view)
+        else:
+            self._close(report, 'dismissed', found.reason)
 
     def _wait(self, report, found, view):
         if (report.state, report.detail) != ('checking', found.reason):
@@ -158,8 +169,11 @@ class Engine:
         if last is None or (self.clock() - last).total_seconds() >= self.settings.check_interval:
             self.jobs.insist(('services',), self.collector.refresh_services)
 
-    def _take(self, report, found, known):
+    def _take(self, report, found, known, view):
         """Open a recovery for a dead host that holds instances."""
+        if report.host in view.cluster.unknown_hosts:
+            self._wait_for_list(report, 'its cell is down')     # Nova would list nothing
+            return
         listed = self.jobs.insist(('host', report.host), self.collector.reconcile, report.host)
         if listed is None:
             return
@@ -168,10 +182,14 @@ class Engine:
             return
         instances = listed.value
         if known is not None:           # that recovery is over and the host never came back
-            dealt_with = {m.instance_id for m in self.store.moves(known.id)}
+            # What had left, and is there again, came back with the host.
+            dealt_with = {m.instance_id for m in self.store.moves(known.id)
+                          if m.state not in ('moved', 'gone')}
             if all(i.id in dealt_with for i in instances):
+                retry = '' if known.state == 'recovered' else (
+                    f'; "vmha-manage recovery retry {known.id}" tries again')
                 self._close(report, 'duplicate', f'recovery {known.id} has dealt with it: '
-                            f'{known.state}, {known.reason}', recovery_id=known.id)
+                            f'{known.state}, {known.reason}{retry}', recovery_id=known.id)
                 return
             self.store.set_recovery(self.term, known.id, released_at=self.clock())
         if not instances:
@@ -179,6 +197,7 @@ class Engine:
                         f'recover ({found.reason})')
             return
         recovery = self.store.open_recovery(self.term, report, found.reason)
+        view.out[report.host] = recovery        # for other reports of that host in this cycle
         LOG.warning('%s is taken for dead: %s; recovery %s for %d instances', report.host,
                     found.reason, recovery.id, len(instances))
         self.wake()
@@ -207,7 +226,7 @@ class Engine:
         for node in spares:
             key = ('park', node.host)
             if node.enabled and node.up and node.host not in used:
-                result = self.jobs.insist(key, self._park, node)
+                result = self.jobs.insist(key, self._park, node.host)
                 if result is not None and result.error:
                     self._say(key, f'spare {node.host} cannot be disabled: {result.error}',
                               logging.ERROR)
@@ -218,7 +237,10 @@ class Engine:
         for host, mark in view.marks.items():
             node = view.cluster.nodes.get(host)
             if mark.parked and not mark.spare and node is not None and node.up:
-                self.jobs.insist(('unpark', host), self._unpark, node)
+                result = self.jobs.insist(('unpark', host), self._unpark, host)
+                if result is not None and result.error:
+                    self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
+                              logging.ERROR)
 
     def _used_spares(self, view):
         used = set()
@@ -227,23 +249,26 @@ class Engine:
                 used.update(m.target for m in self.store.moves(recovery.id))
         return used
 
-    def _park(self, node):
-        # Noted first: killed in between, the node is still known to be ours to enable.
-        self.store.set_mark(node.host, parked=True)
-        step = self.store.begin_step(self.term, 'park', node.host)
-        self.nova.disable(node.service_id, SPARE_REASON)
-        self.store.end_step(self.term, step, 'done')
+    def _park(self, host):
+        def act():
+            # Noted first: killed in between, the node is still known to be ours to enable.
+            self.store.set_mark(host, parked=True)
+            self.nova.disable(node.service_id, SPARE_REASON)
+            return 'done', 'scheduling is off until a recovery needs it', {}
         self.collector.refresh_services()
-        LOG.info('spare %s: scheduling is off until a recovery needs it', node.host)
+        node = self.collector.snapshot.nodes[host]
+        if node.enabled:                # or somebody has just disabled it, for a reason of theirs
+            self.work.step('park', host, None, act)
+            self.collector.refresh_services()
 
-    def _unpark(self, node):
-        step = self.store.begin_step(self.term, 'unpark', node.host)
-        if not node.enabled:
-            self.nova.enable(node.service_id)
-        self.store.end_step(self.term, step, 'done')
-        self.store.set_mark(node.host, parked=False)
+    def _unpark(self, host):
         self.collector.refresh_services()
-        LOG.info('%s is no spare any more: scheduling is on', node.host)
+        node = self.collector.snapshot.nodes[host]
+        if not node.enabled and node.disabled_reason == SPARE_REASON:
+            self.work.step('unpark', host, None, lambda: (
+                self.nova.enable(node.service_id), ('done', 'it is no spare any more', {}))[1])
+            self.collector.refresh_services()
+        self.store.set_mark(host, parked=False)
 
     def release(self, view):
         """Note which failed hosts are in service again, so that a new failure counts as new."""
@@ -255,14 +280,14 @@ class Engine:
                 self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
                 LOG.info('%s is in service again', host)
 
-    def _say(self, key, text, level):
+    def _say(self, key, text, level, **values):
         """Log and note a standing condition: once, and when its words change, but not often."""
         said, at = self._said.get(key, (None, None))
         now = self.clock()
         if said == text or (at is not None and (now - at).total_seconds() < SAY_AGAIN):
             return
         self._said[key] = text, now
-        LOG.log(level, text)
+        LOG.log(level, text, **values)
         if level >= logging.WARNING:
             kind = key if isinstance(key, str) else key[0]
             try:
@@ -273,8 +298,11 @@ class Engine:
 
 def with_marks(cluster, marks):
     """The cluster with what the database knows of its hosts."""
-    marked = {h: dataclasses.replace(cluster.nodes[h], spare=m.spare, pool=m.pool,
-                                     maintenance=m.maintenance, parked=m.parked)
+    marked = {h: dataclasses.replace(
+        cluster.nodes[h], spare=m.spare, pool=m.pool, maintenance=m.maintenance,
+        # Where somebody has put another reason, it is theirs: not to be enabled by us.
+        parked=m.parked and (cluster.nodes[h].enabled
+                             or cluster.nodes[h].disabled_reason == SPARE_REASON))
               for h, m in marks.items() if h in cluster.nodes}
     if not marked:
         return cluster

@@ -10,10 +10,12 @@ import logging
 
 from vmha_nova import exception
 from vmha_nova import moves
+from vmha_nova import rules
 from vmha_nova import states
 
 LOG = logging.getLogger(__name__)
 EAGER = 0.5                             # seconds between looks while notifications come
+FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
 
 
 @dataclasses.dataclass
@@ -23,6 +25,7 @@ class Seen:
     records: list | None = None                     # Nova's evacuation records of the source
     at: datetime.datetime | None = None             # when those were asked for
     asked_at: datetime.datetime | None = None       # when the last look began
+    error: str = ''                                 # why the last look failed
 
 
 class Flight:
@@ -66,18 +69,21 @@ class Flight:
                     LOG.warning('evacuate %s (%s): %s', move.name, move.instance_id,
                                 changes[move.id]['reason'])
             elif not self.jobs.under_way(('send', move.id)):
-                lost = exception.OutcomeUnknown('the engine was restarted')
+                lost = exception.OutcomeUnknown('its answer was lost with the engine that asked')
                 changes[move.id] = moves.sent(move, lost, self.settings, move.intent_at)
         return changes
 
     def send(self, recovery, cluster, rows, seen, change):
         """Send the next moves: as many as the window and the targets' windows leave room for."""
-        flying = [m for m in rows if m.state in ('sending', 'unsure', 'accepted')]
+        now, changes, ready = self.clock(), {}, []
+        if seen.error or (now - seen.at).total_seconds() > FRESH:
+            return rows                 # what others do there meanwhile is not known
+        # Nova is one: so are the windows, however many hosts have failed.
+        flying = [m for m in self.store.under_way() if m.state != 'settling']
         room = self.settings.window - len(flying)
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
-        now, changes, ready = self.clock(), {}, []
         for move in rows:
             if room <= 0:
                 break
@@ -88,8 +94,7 @@ class Flight:
                 continue
             if moves.running(move, seen.records):
                 # A call of ours that was given up, or somebody else's: never a second one.
-                changes[move.id] = dict(state='sending', intent_at=now, accepted_at=None,
-                                        known=[], reason='Nova evacuates it already')
+                changes[move.id] = moves.join(move, seen.records, self.settings, now)
                 continue
             if per_target.get(move.target, 0) >= self.settings.window_per_target:
                 continue
@@ -99,12 +104,25 @@ class Flight:
             ready.append(move)
         rows = change(recovery, rows, changes)
         for move in ready:
-            self.jobs.start(('send', move.id), self._evacuate, move)
+            self.jobs.start(('send', move.id), self._evacuate, move, recovery.host)
         return rows
 
-    def _evacuate(self, move):
-        # A process that slept since it recorded its intent may have been replaced meanwhile.
-        self.store.keep_lead(self.term)
+    def _evacuate(self, move, source):
+        # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
+        # into this one. Lists are seconds old, so it is looked at once more.
+        if self.collector.is_gone(move.instance_id):
+            raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
+        found = self.collector.snapshot.instances.get(move.instance_id)
+        if found is None or not found.known:
+            raise exception.Unreachable('Nova cannot show it now')
+        if found.host != source or rules.task_reason(found.task_state):
+            raise exception.Unreachable(f'it is on {found.host or "no host"}, in task state '
+                                        f'{found.task_state or "none"}')
+        try:
+            # A process that slept since it recorded its intent may have been replaced meanwhile.
+            self.store.keep_lead(self.term)
+        except exception.StoreUnavailable as e:
+            raise exception.Unreachable(str(e)) from e
         try:
             self.nova.evacuate(move.instance_id, move.target)
         except exception.NotFound as e:
@@ -116,9 +134,11 @@ class Flight:
         key = ('look', recovery.id)
         result = self.jobs.collect(key)
         if result is not None and result.error:
-            LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
+            if seen.error != str(result.error):
+                LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
+            seen.error = str(result.error)
         elif result is not None:
-            seen.records, seen.at = result.value
+            (seen.records, seen.at), seen.error = result.value, ''
         now = self.clock()
         if self._due(rows, seen, now) and not self.jobs.under_way(key):
             seen.asked_at = now
@@ -130,7 +150,8 @@ class Flight:
         age = (now - seen.asked_at).total_seconds()
         if seen.records is None:
             return age >= 1.0
-        if not any(m.state in states.IN_FLIGHT for m in rows):
+        if not seen.error and not any(
+                m.state in states.IN_FLIGHT or m.state == 'waiting' for m in rows):
             return False
         poked = self._poked_at is not None and self._poked_at >= seen.asked_at
         return age >= (EAGER if poked else self.settings.follow_interval)

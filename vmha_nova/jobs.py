@@ -36,9 +36,11 @@ class Jobs:
         self._clock = clock
         self._running = {}
         self._failed = {}
+        self._asked = set()             # keys somebody cared for since the last sweep
 
     def start(self, key, function, *args):
         """Start a job unless one of that key is under way."""
+        self._asked.add(key)
         if key not in self._running:
             future = self._executor.submit(function, *args)
             self._running[key] = future
@@ -46,6 +48,7 @@ class Jobs:
 
     def collect(self, key):
         """The Result of an ended job, once; None while there is none."""
+        self._asked.add(key)
         future = self._running.get(key)
         if future is None or not future.done():
             return None
@@ -75,4 +78,21 @@ class Jobs:
 
     def under_way(self, key):
         """Whether a job of that key was started and not collected."""
+        self._asked.add(key)
         return key in self._running
+
+    def running(self, key):
+        """Whether a job of that key was started and has not ended."""
+        return key in self._running and not self._running[key].done()
+
+    def sweep(self):
+        """Forget answers nobody has asked for since the last sweep.
+
+        Taken later, they would be old news: a list of what a host held months ago.
+        """
+        for key in self._running.keys() - self._asked:
+            if self._running[key].done():
+                del self._running[key]
+        for key in self._failed.keys() - self._asked - self._running.keys():
+            del self._failed[key]
+        self._asked.clear()

@@ -153,7 +153,8 @@ class NovaEndpoint(_Endpoint):
         self.collector.poke()
         if not data['forced_down']:
             return
-        if any(r.host == data['host'] for r in self.store.recoveries(unreleased=True)):
+        if any(r.host == data['host'] and r.ended_at is None
+               for r in self.store.recoveries(unreleased=True)):
             return                      # the echo of what we did, or nothing new
         _report, new = self.store.report_failure(
             data['host'], 'nova', 'somebody has forced it down in Nova')

@@ -111,6 +111,8 @@ class Cluster:
     group_of: typing.Mapping[str, str] = _empty()               # instance id -> group id
     instances_at: datetime.datetime | None = None              # last good list of servers
     nodes_at: datetime.datetime | None = None                  # last good list of services
+    # Hosts of cells that are down: Nova lists nothing of theirs, which says nothing about them.
+    unknown_hosts: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()                             # lists that failed, in words
 
     def on(self, host: str) -> tuple[Instance, ...]:

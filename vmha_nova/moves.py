@@ -9,6 +9,7 @@ import datetime
 from vmha_nova import exception
 from vmha_nova import model
 
+NOT_TAKEN = 401                         # refused before Nova looked at what is asked for
 DONE = frozenset({'done', 'completed'})
 BROKEN = frozenset({'failed', 'error', 'cancelled'})
 WAS_STOPPED = 'stopped'
@@ -47,13 +48,22 @@ def intend(move: model.Move, records, now: datetime.datetime) -> dict:
                 intent_at=now, accepted_at=None, landed_at=None, not_before=None)
 
 
+def join(move: model.Move, records, policy: model.Policy, now: datetime.datetime) -> dict:
+    """What is recorded where Nova evacuates the instance already: a call of ours that was given
+    up, or somebody else's. It is followed; there is never a second one."""
+    known = sorted(r.id for r in records if r.instance_id == move.instance_id
+                   and r.status in DONE | BROKEN)
+    return dict(state='unsure', reason='Nova evacuates it already', known=known, intent_at=now,
+                accepted_at=None, landed_at=None, not_before=_later(now, policy.quiet))
+
+
 def sent(move: model.Move, error: Exception | None, policy: model.Policy,
          now: datetime.datetime) -> dict:
     """What the answer to the evacuate call means. ``error`` None: Nova took it."""
     if error is None:
         return dict(state='accepted', accepted_at=now, attempts=move.attempts + 1,
                     reason=f'Nova rebuilds it on {move.target}')
-    if isinstance(error, exception.Unreachable):
+    if isinstance(error, exception.Unreachable) or getattr(error, 'code', 0) == NOT_TAKEN:
         return dict(state='waiting', not_before=_later(now, RETRY),
                     reason=f'not sent, will be tried again: {error}')
     if isinstance(error, exception.NotFound):
@@ -120,15 +130,20 @@ def _still(move, last, policy, now):
 
 
 def _no_trace(move, source, instance, seen_at, policy, now):
-    if instance.host and instance.host != source and not instance.task_state:
-        return _end('gone', f'somebody else has moved it to {instance.host}', now)
+    elsewhere = instance.host and instance.host != source and not instance.task_state
+    if elsewhere and instance.host == move.target:
+        return arrived(move, instance, now)     # the list of records is the older one
+    # Only lists asked for after the quiet period can prove that nothing was taken.
+    quiet = move.not_before or _later(move.accepted_at, policy.quiet)
+    if elsewhere:
+        return {} if seen_at < quiet else _end(
+            'gone', f'somebody else has moved it to {instance.host}', now)
     if move.state == 'accepted':
         since = (now - move.accepted_at).total_seconds()
         if since > policy.move_timeout:
             return _end('failed', 'Nova took the call and shows no record of it', now)
         return {}
-    # Unsure. Only lists asked for after the quiet period can prove that nothing was taken.
-    if seen_at < move.not_before:
+    if seen_at < quiet:
         return {}
     if instance.task_state:
         return dict(not_before=_later(now, policy.quiet),
@@ -143,6 +158,11 @@ def _landed(move, source, instance, last, policy, now):
     """Nova says done; believe it when the instance's own record says so too."""
     if instance.host == source or not instance.host or instance.task_state:
         return _still(move, last, policy, now)
+    return arrived(move, instance, now)
+
+
+def arrived(move: model.Move, instance: model.Instance, now: datetime.datetime) -> dict:
+    """What is left to do for an instance that our call has brought elsewhere."""
     if instance.vm_state == 'error':
         return _end('failed', f'it is on {instance.host}, in ERROR: {instance.fault}', now,
                     target=instance.host)
@@ -173,6 +193,17 @@ def _broken(move, source, instance, last, policy, now):
     why = instance.fault or f'Nova ended the evacuation as "{last.status}"'
     return _try_again(move, f'{target}: {why}', [*move.tried, target], policy, now,
                       attempts=attempts, not_before=None)
+
+
+def retry(move: model.Move, now: datetime.datetime) -> dict:
+    """Another try of a move that failed, or was left because its recovery was aborted."""
+    again = dict(attempts=0, faults=0, tried=[], ended_at=None,
+                 reason="tried again at an operator's wish")
+    if move.state == 'failed' and move.intent_at:
+        # Nova may still be at it, or have ended it since: first that is looked at.
+        return dict(again, state='unsure', intent_at=now, not_before=now, accepted_at=None,
+                    landed_at=None)
+    return dict(again, state='unplaced', not_before=None)
 
 
 def power_act(move: model.Move, instance: model.Instance) -> str:

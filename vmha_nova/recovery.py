@@ -14,10 +14,13 @@ from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import model
+from vmha_nova import moves
 from vmha_nova import states
+from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 SECOND_ROUND = 10.0                     # seconds before hosts that refused are asked again
+SPARE_REASON = 'vmha: spare node'       # in Nova; a spare disabled for another one is not ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Work:
         self.settings = settings
         self.flight = flight.Flight(store, nova, collector, jobs, clock, settings)
         self.term = None
+        self.down = frozenset()         # hosts that failed or are said to have: no targets
         self._seen = {}
 
     STAGES = {'confirmed': 'plan_and_fence', 'fenced': 'take_down', 'down_in_nova': 'prepare',
@@ -61,10 +65,8 @@ class Work:
     def advance(self, recovery, cluster, open_recoveries):
         """Do what is next for one recovery and record where it stands."""
         if recovery.state in states.RECOVERY_OVER:
-            if recovery.wish == 'retry' and recovery.state == 'partial':
-                self._retry(recovery)
-            elif recovery.wish:
-                self._set(recovery, wish='')
+            if recovery.wish:
+                self._after_the_end(recovery)
             return
         if recovery.wish == 'approve':
             recovery = self._set(recovery, wish='', approved=True)
@@ -75,6 +77,9 @@ class Work:
             step = getattr(self, self.STAGES[recovery.stage])(recovery, cluster, others)
         if isinstance(step, Hold):
             if recovery.state != 'held' or recovery.reason != step.reason:
+                if recovery.state != 'held':
+                    LOG.info('recovery %s of %s is held: %s', recovery.id, recovery.host,
+                             step.reason)
                 self._set(recovery, state='held', resume=recovery.stage, reason=step.reason)
         elif isinstance(step, Go):
             self._go(recovery, step)
@@ -84,12 +89,22 @@ class Work:
     def plan_and_fence(self, recovery, cluster, others):
         """Name what goes where, and what cannot; then make sure that the host writes no more."""
         rows = self.store.moves(recovery.id)
+        report = self._watch(recovery, cluster)
+        # An operator who insists knows better than its heartbeats, as long as nobody had to wait.
+        if recovery.state == 'held' or not report.forced:
+            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+            if found.what == verdict.ALIVE:
+                self._leave(recovery, rows, found.reason)
+                return Go('dismissed', f'{found.reason}; nothing was done to it. Should it be '
+                                       'dead all the same: "vmha-manage failure report '
+                                       f'{recovery.host} --force"')
+            if found.what == verdict.WAIT:
+                return Hold(found.reason)
         rows = self._decide(recovery, cluster, rows)
-        movable = [m for m in rows if m.state in ('waiting', 'unplaced')]
+        movable = [m for m in rows if m.state not in states.MOVE_FINAL]
         if not movable:
-            return Go('recovered', f'nothing to move from {recovery.host}: '
-                                   f'{len(rows)} instances left alone')
-        if not any(m.state == 'waiting' for m in movable):
+            return self._finish(recovery, cluster, rows)
+        if all(m.state == 'unplaced' for m in movable):
             return Hold(f'none of {len(movable)} instances has a place to go; '
                         f'the first one: {movable[0].reason}')
         if len(others) >= self.settings.max_recoveries and not recovery.approved:
@@ -123,7 +138,7 @@ class Work:
             return None
         if listed.error:
             return Hold(f'the instances of {recovery.host} cannot be listed: {listed.error}')
-        instances, self._seen[recovery.id] = listed.value
+        _instances, self._seen[recovery.id] = listed.value
         rows = self._decide(recovery, dataclasses.replace(
             self.collector.snapshot, nodes=cluster.nodes), self.store.moves(recovery.id))
         count = sum(m.state == 'waiting' for m in rows)
@@ -133,13 +148,23 @@ class Work:
         """Evacuate in order of priority, a few at a time, and follow each until it is home."""
         seen = self._seen.setdefault(recovery.id, flight.Seen())
         rows = self.flight.follow(recovery, self.store.moves(recovery.id), seen, self._change)
+        if seen.error:
+            return Hold(f'Nova cannot be read: {seen.error}')
         if seen.records is None:
             return None                 # nothing is decided before the first look at Nova
         if any(m.state in ('waiting', 'unplaced') for m in rows):
             rows = self._decide(recovery, cluster, rows)
-        self._enable_targets(recovery, cluster, rows)
+        if all(m.state in states.MOVE_FINAL for m in rows):
+            return self._finish(recovery, cluster, rows)
+        report = self._watch(recovery, cluster)
+        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        if found.what == verdict.ALIVE and not recovery.approved:
+            return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
+                        'nothing is sent until it is off, or until an operator says "vmha-manage '
+                        f'recovery approve {recovery.id}"')
+        closed = self._enable_targets(recovery, cluster, rows)
         rows = self.flight.send(recovery, cluster, rows, seen, self._change)
-        return self._finished(rows)
+        return self._stuck(rows, closed)
 
     # -- deciding -------------------------------------------------------------------------------
     def _decide(self, recovery, cluster, rows):
@@ -155,12 +180,14 @@ class Work:
         known = {m.instance_id for m in rows}
         if not open_ and all(i.id in known for i in cluster.on(recovery.host)):
             return rows
-        plan = decide.decide(cluster, [model.Failed(
+        failed = [model.Failed(
             host=recovery.host, settled=frozenset(known - set(open_)),
             tried={m.instance_id: frozenset(m.tried) for m in rows},
             pledged={m.instance_id: m.target for m in rows
-                     if m.instance_id not in open_ and self._uncounted(m, cluster)},
-        )], self.settings, now)
+                     if m.instance_id not in open_ and self._uncounted(m, cluster)})]
+        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()))
+                   for h in sorted(self.down - {recovery.host})]
+        plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
         for placement in plan.placements:
             instance, values = placement.instance, planned(placement, now)
@@ -190,14 +217,19 @@ class Work:
             return dict(state='gone', reason='deleted before its turn came',
                         ended_at=now) if self.flight.proven_gone(move) else None
         if instance.host not in ('', recovery.host):
+            if move.intent_at and instance.host == move.target and not instance.task_state:
+                return moves.arrived(move, instance, now)   # of a call that had been given up
             return dict(state='gone', ended_at=now,
                         reason=f'it was on {instance.host} before its turn came')
+        if not instance.host and instance.known:
+            return dict(state='failed', ended_at=now, reason='Nova has it on no host any more, '
+                        f'in vm_state {instance.vm_state or "(none)"}')
         reason = decide.leave_reason(instance, cluster, self.settings)
         return dict(state='left', reason=reason, ended_at=now) if reason else None
 
     def _keep_target(self, move, cluster, now):
         """A waiting move changes its target only when that is no target any more."""
-        if move.state != 'waiting' or move.target in move.tried:
+        if move.state != 'waiting' or move.target in move.tried or move.target in self.down:
             return False
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
@@ -211,7 +243,7 @@ class Work:
             node.usage_at is None or move.accepted_at is None or move.accepted_at > node.usage_at)
 
     # -- acting: fence, force_down, disable, enable ----------------------------------------------
-    def _step(self, kind, subject, recovery_id, function):
+    def step(self, kind, subject, recovery_id, function):
         """Record, act, record. ``function`` returns (state, detail, evidence)."""
         step = self.store.begin_step(self.term, kind, subject, recovery_id)
         try:
@@ -225,8 +257,8 @@ class Work:
     def _fence(self, recovery):
         if any(s.state == 'done' for s in self.store.steps(recovery.id, 'fence')):
             return
-        self._step('fence', recovery.host, recovery.id,
-                   lambda: ('done', self.fence.proves, self.fence.fence(recovery.host)))
+        self.step('fence', recovery.host, recovery.id,
+                  lambda: ('done', self.fence.proves, self.fence.fence(recovery.host)))
 
     def _take_down(self, recovery):
         self.collector.refresh_services()
@@ -243,39 +275,67 @@ class Work:
             if any(s.state in ('done', 'not_ours') for s in mine):
                 continue
             if found and not mine:
-                self._step(kind, recovery.host, recovery.id, lambda: (
+                self.step(kind, recovery.host, recovery.id, lambda: (
                     'not_ours', 'found so; will not be undone', {}))
             else:
-                self._step(kind, recovery.host, recovery.id,
-                           lambda act=act: (act(), ('done', '', {}))[1])
+                self.step(kind, recovery.host, recovery.id,
+                          lambda act=act: (act(), ('done', '', {}))[1])
 
     def _list(self, recovery):
         """The host's instances and evacuation records, read after Nova holds it down."""
         asked_at = self.clock()
+        self.collector.refresh_services()
+        if recovery.host in self.collector.snapshot.unknown_hosts:
+            raise exception.Unreachable('its cell is down')
         instances = self.collector.reconcile(recovery.host)
         return instances, flight.Seen(self.nova.evacuations(recovery.host), asked_at, asked_at)
 
     def _enable_targets(self, recovery, cluster, rows):
-        """Turn scheduling on where this service had turned it off and a move wants to go."""
+        """Turn scheduling on where this service had turned it off and a move wants to go.
+
+        :returns: why the first of those hosts cannot be turned on, ''.
+        """
+        closed = ''
         wanted = {m.target for m in rows if m.state == 'waiting'}
         for host in sorted(wanted):
             node = cluster.nodes.get(host)
             if node is None or node.enabled or not node.parked or not node.up:
                 continue
-            result = self.jobs.insist(('enable', host), self._enable, node, recovery.id)
+            result = self.jobs.insist(('enable', host), self._enable, host, recovery.id)
             if result is not None and result.error:
-                self.store.note('error', 'spare', f'{host} cannot be enabled: {result.error}',
-                                host=host, recovery_id=recovery.id)
+                closed = closed or f'{host} cannot be enabled: {result.error}'
+        return closed
 
-    def _enable(self, node, recovery_id):
-        self._step('enable_spare', node.host, recovery_id,
-                   lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
+    def _enable(self, host, recovery_id):
         self.collector.refresh_services()
-        self.store.set_mark(node.host, parked=False)
+        node = self.collector.snapshot.nodes[host]
+        if not node.enabled:
+            if node.disabled_reason != SPARE_REASON:
+                raise exception.Rejected('somebody else has disabled it '
+                                         f'({node.disabled_reason or "no reason given"})')
+            self.step('enable_spare', host, recovery_id,
+                      lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
+            self.collector.refresh_services()
+        self.store.set_mark(host, parked=False)
 
-    def _finished(self, rows):
-        if all(m.state in states.MOVE_FINAL for m in rows):
-            return Go(*outcome(rows))
+    def _finish(self, recovery, cluster, rows):
+        """Over, unless a last list shows an instance that no list has shown before."""
+        listed = self.jobs.insist(('last', recovery.id), self._list, recovery)
+        if listed is None:
+            return None
+        if listed.error:
+            return Hold(f'whether {recovery.host} holds more instances is not known: '
+                        f'{listed.error}')
+        if {i.id for i in listed.value[0]} - {m.instance_id for m in rows}:
+            self._decide(recovery, dataclasses.replace(
+                self.collector.snapshot, nodes=cluster.nodes), rows)
+            return None
+        return Go(*outcome(rows))
+
+    def _stuck(self, rows, closed):
+        if closed and all(m.state in states.MOVE_FINAL or m.state in ('waiting', 'unplaced')
+                          for m in rows):
+            return Hold(closed)
         stuck = [m for m in rows if m.state == 'unplaced']
         if stuck and all(m.state in states.MOVE_FINAL or m.state == 'unplaced' for m in rows):
             return Hold(f'{len(stuck)} instances have no place to go; '
@@ -285,25 +345,52 @@ class Work:
     # -- what operators ask for -----------------------------------------------------------------
     def _abort(self, recovery):
         """Send nothing more, follow what is under way, then end."""
-        rows = self.store.moves(recovery.id)
-        now = self.clock()
-        rows = self._change(recovery, rows, {
-            m.id: dict(state='left', reason='aborted by an operator', ended_at=now)
-            for m in rows if m.state in ('waiting', 'unplaced')})
-        if recovery.stage == 'moving' and any(m.state in states.IN_FLIGHT for m in rows):
+        rows = self._leave(recovery, self.store.moves(recovery.id), 'aborted by an operator')
+        if any(m.state in states.IN_FLIGHT for m in rows):
             seen = self._seen.setdefault(recovery.id, flight.Seen())
             self.flight.follow(recovery, rows, seen, self._change)
-            return None
+            return Hold(f'to be aborted, and Nova cannot be read: {seen.error}') if (
+                seen.error) else None
+        if any(self.jobs.running((kind, recovery.id)) for kind in ('fence', 'down', 'list')):
+            return None                 # it ends first: nothing is done for what is over
         return Go('aborted', 'aborted by an operator: ' + tally(rows))
 
-    def _retry(self, recovery):
-        rows = self.store.moves(recovery.id)
+    def _leave(self, recovery, rows, reason):
+        now = self.clock()
+        return self._change(recovery, rows, {
+            m.id: dict(state='left', reason=reason, ended_at=now)
+            for m in rows if m.state in ('waiting', 'unplaced')})
+
+    def _after_the_end(self, recovery):
+        """Try again at an operator's wish, or say why not."""
+        answer = ''
+        if recovery.wish != 'retry' or recovery.state not in ('partial', 'aborted'):
+            answer = f'it is {recovery.state}'
+        elif recovery.released_at is not None:
+            # What proved that the host cannot write was about its last life.
+            answer = (f'{recovery.host} was in service again since, or failed again; '
+                      'report it as down if it is')
+        if answer:
+            self.store.note('warning', 'wish', f'recovery {recovery.id} cannot {recovery.wish}: '
+                            f'{answer}', host=recovery.host, recovery_id=recovery.id)
+            self._set(recovery, wish='')
+            return
+        rows, now = self.store.moves(recovery.id), self.clock()
+        again = ('failed',) if recovery.state == 'partial' else ('failed', 'left')
         self._change(recovery, rows, {
-            m.id: dict(state='unplaced', attempts=0, faults=0, tried=[], ended_at=None,
-                       not_before=None, reason='tried again at an operator\'s wish')
-            for m in rows if m.state == 'failed'})
-        self._set(recovery, state='moving', wish='', ended_at=None,
-                  reason='tried again at an operator\'s wish')
+            m.id: moves.retry(m, now) for m in rows if m.state in again})
+        self._set(recovery, wish='', ended_at=None, reason="tried again at an operator's wish",
+                  state='moving' if recovery.state == 'partial' else 'confirmed')
+
+    def _watch(self, recovery, cluster):
+        """The report of this recovery, with the heartbeats that have come since."""
+        report = self.store.report_of(recovery.id)
+        evidence = verdict.watch(report, cluster.nodes.get(recovery.host))
+        if evidence is None:
+            return report
+        self.store.set_failure(self.term, report.id, report.state, report.detail,
+                               evidence=evidence)
+        return dataclasses.replace(report, evidence=evidence)
 
     # -- recording ------------------------------------------------------------------------------
     def _change(self, recovery, rows, changes):
@@ -322,15 +409,17 @@ class Work:
             values.update(ended_at=self.clock(), wish='')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
+        if step.state == 'dismissed':   # it never was out of service
+            values.update(released_at=self.clock())
         self._set(recovery, **values)
-
+        LOG.info('recovery %s of %s: %s, %s', recovery.id, recovery.host, step.state, step.reason)
 
     def _give_up_spares(self, recovery):
         """Where policy says so, the spares this recovery took are ordinary nodes from now on."""
         if self.settings.spare_after != 'ordinary':
             return
         for step in self.store.steps(recovery.id, 'enable_spare'):
-            if step.state == 'done':
+            if step.state in ('done', 'intended'):      # killed before it was noted as done
                 self.store.set_mark(step.subject, spare=False, parked=False)
 
 

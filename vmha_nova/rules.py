@@ -70,7 +70,7 @@ def leave_reason(instance: model.Instance, cluster: model.Cluster, policy: model
     if not instance.known:
         return ''
     return (_protection(instance, policy)
-            or _task(instance.task_state)
+            or task_reason(instance.task_state)
             or _vm_state(instance.vm_state, policy)
             or _affinity(instance, cluster))
 
@@ -83,7 +83,8 @@ def _protection(instance, policy):
     return ''
 
 
-def _task(state):
+def task_reason(state: str) -> str:
+    """Why a server with this task_state is not to be touched."""
     if state in _DELETING:
         return f'it is being deleted (task_state {state})'
     if state == 'migrating' or state.startswith('resize_'):

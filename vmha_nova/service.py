@@ -1,6 +1,5 @@
 """Puts the engine together from a configuration. ``conf`` is an oslo.config ConfigOpts."""
 
-import datetime
 import logging
 import os
 import signal
@@ -12,6 +11,7 @@ import futurist
 from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading
 
+from vmha_nova import clock as clocks
 from vmha_nova import collector
 from vmha_nova.db import store
 from vmha_nova import engine
@@ -23,14 +23,10 @@ from vmha_nova import nova
 
 LOG = logging.getLogger(__name__)
 SPARE_JOBS = 8                          # calls besides the evacuations under way
+clock = clocks.wall
 
 
-def clock():
-    """Now, aware UTC."""
-    return datetime.datetime.now(datetime.timezone.utc)
-
-
-def make_store(conf):
+def make_store(conf, clock=clock):
     """The database of [database]."""
     options = {k: v for k, v in conf.database.items()
                if k in ('connection', 'max_pool_size', 'max_retries', 'connection_recycle_time')}
@@ -56,7 +52,7 @@ def make_nova(conf):
                      timeout=group.request_timeout)
 
 
-def make_collector(conf, nova_):
+def make_collector(conf, nova_, clock=clock):
     """The collector of [collector]."""
     return collector.Collector(nova_, clock, collector.Settings(
         interval=conf.collector.interval, nodes_interval=conf.collector.nodes_interval,
@@ -114,12 +110,14 @@ class EngineService(cotyledon.Service):
         self._stop = threading.Event()
         policy = make_policy(conf)
         nova_ = make_nova(conf)
-        store_ = make_store(conf)
-        self.collector = make_collector(conf, nova_)
+        steady = clocks.Steady()
+        store_ = make_store(conf, steady)
+        self.collector = make_collector(conf, nova_, steady)
         self._executor = futurist.ThreadPoolExecutor(policy.window + SPARE_JOBS)
         self.engine = engine.Engine(
             store_, nova_, self.collector, make_fence(conf), fencing.UncheckedStorage(),
-            self._executor, clock, f'{socket.gethostname()}:{os.getpid()}', policy)
+            self._executor, steady, f'{socket.gethostname()}:{os.getpid()}', policy,
+            idle=steady.take_over)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
         self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
             ('collector', self._collect), ('engine', self._lead))]

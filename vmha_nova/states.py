@@ -27,17 +27,20 @@ RECOVERY = types.MappingProxyType({
     'down_in_nova': 'Nova takes the host for down and schedules nothing there.',
     'moving': 'Instances are being evacuated.',
     'held': 'Waits for what its reason says; goes on by itself when that changes.',
+    'dismissed': 'The host was alive after all, before anything was done to it.',
     'recovered': 'Every instance is moved, gone, or left alone by policy.',
     'partial': 'Over, but some instances failed for good; each says why.',
     'aborted': 'Ended by an operator; what Nova had taken up goes on in Nova.',
 })
 RECOVERY_NEXT = types.MappingProxyType({
-    'confirmed': ('fenced', 'held', 'aborted', 'recovered'),
+    'confirmed': ('fenced', 'held', 'aborted', 'dismissed', 'recovered', 'partial'),
     'fenced': ('down_in_nova', 'held', 'aborted'),
     'down_in_nova': ('moving', 'held', 'aborted', 'recovered', 'partial'),
     'moving': ('recovered', 'partial', 'held', 'aborted'),
-    'held': ('confirmed', 'fenced', 'down_in_nova', 'moving', 'recovered', 'partial', 'aborted'),
+    'held': ('confirmed', 'fenced', 'down_in_nova', 'moving', 'dismissed', 'recovered', 'partial',
+             'aborted'),
     'partial': ('moving',),                     # an operator asks for another try
+    'aborted': ('confirmed',),                  # the same
 })
 
 # -- one instance's part in a recovery ----------------------------------------------------------
@@ -50,21 +53,22 @@ MOVE = types.MappingProxyType({
     'settling': 'It has moved; its power state is being put back.',
     'moved': 'Runs (or is stopped, as before) on the target.',
     'left': 'Left alone by policy; the reason says which.',
-    'gone': 'Deleted, or moved by somebody else, before its turn came.',
+    'gone': 'Deleted, or moved by somebody else.',
     'failed': 'Not moved, for good; the reason says why.',
 })
 MOVE_NEXT = types.MappingProxyType({
-    'waiting': ('sending', 'unplaced', 'gone', 'left', 'failed'),
-    'unplaced': ('waiting', 'gone', 'left', 'failed'),
+    'waiting': ('sending', 'unsure', 'unplaced', 'settling', 'moved', 'gone', 'left', 'failed'),
+    'unplaced': ('waiting', 'settling', 'moved', 'gone', 'left', 'failed'),
     'sending': ('accepted', 'unsure', 'waiting', 'unplaced', 'gone', 'failed', 'left'),
     'unsure': ('accepted', 'settling', 'moved', 'waiting', 'unplaced', 'gone', 'failed'),
     'accepted': ('settling', 'moved', 'waiting', 'unplaced', 'gone', 'failed'),
     'settling': ('moved', 'gone', 'failed'),
-    'failed': ('waiting', 'unplaced'),          # an operator asks for another try
+    'failed': ('unsure', 'unplaced'),           # an operator asks for another try
+    'left': ('unplaced',),                      # the same
 })
 MOVE_FINAL = frozenset({'moved', 'left', 'gone', 'failed'})
 IN_FLIGHT = frozenset({'sending', 'unsure', 'accepted', 'settling'})
-RECOVERY_OVER = frozenset({'recovered', 'partial', 'aborted'})
+RECOVERY_OVER = frozenset({'dismissed', 'recovered', 'partial', 'aborted'})
 
 # -- one irreversible or lasting act, recorded before and after ---------------------------------
 STEP = types.MappingProxyType({

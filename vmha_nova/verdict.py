@@ -20,6 +20,10 @@ class Verdict:
     reason: str
 
 
+# One beat may have been on its way when the host died. Two have not.
+ALIVE_BEATS = 2
+
+
 def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Policy,
           now: datetime.datetime) -> Verdict:
     """Say what is to be made of a report that a host is down. Total: always a verdict.
@@ -41,15 +45,33 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
         beat = node.heartbeat
         if not failure.forced and beat and failure.detected_at and (
                 beat.changed_at - failure.detected_at).total_seconds() > policy.heartbeat_silence:
-            return Verdict(ALIVE, f'{failure.host} has sent heartbeats long after '
-                                  f'{failure.detected_at:%Y-%m-%d %H:%M:%S} UTC, when it was '
-                                  'found dead: the report is out of date')
+            # That beat may only be the first this process has seen: it proves neither life nor
+            # death. So this report counts no more than any other, and is lost no less.
+            found = _heartbeat(failure, node, cluster, policy, now)
+            return dataclasses.replace(found, reason=(
+                f'{found.reason} (it was found dead at {failure.detected_at:%Y-%m-%d %H:%M:%S} '
+                'UTC: the report is out of date, and is not acted on at once)'))
         word = 'an operator insists' if failure.forced else f'{failure.source} is trusted to act'
         return Verdict(DEAD, f'{word}: {failure.reason or "no reason given"}')
     return _heartbeat(failure, node, cluster, policy, now)
 
 
+def again(failure: model.HostFailure, node: model.ComputeNode | None,
+          policy: model.Policy) -> Verdict:
+    """Whether a host once taken for dead still is, by the beats since it was reported."""
+    beats, beat = failure.evidence.get('beats', 0), node and node.heartbeat
+    if not beats or not beat or (
+            beat.looked_at - beat.changed_at).total_seconds() >= policy.heartbeat_silence:
+        return Verdict(DEAD, f'no heartbeats of {failure.host}')
+    if beats < ALIVE_BEATS:
+        return Verdict(WAIT, f'a heartbeat of {failure.host} has come since it was reported: '
+                             'waiting whether there are more')
+    return Verdict(ALIVE, f'{failure.host} sends heartbeats: it is alive')
+
+
 def _unknown(failure, cluster):
+    if failure.host in cluster.unknown_hosts:
+        return Verdict(WAIT, f'the cell of {failure.host} is down: nothing is known of it')
     if cluster.nodes_at is None or cluster.nodes_at < failure.received_at:
         return Verdict(WAIT, "the list of compute nodes was not read since the report came; "
                              + ('; '.join(cluster.problems) or 'it will be'))
@@ -60,8 +82,7 @@ def _unknown(failure, cluster):
 def _heartbeat(failure, node, cluster, policy, now):
     beat = node.heartbeat
     beats = failure.evidence.get('beats', 0)
-    if beats >= 2:
-        # One beat may have been on its way when the host died. Two have not.
+    if beats >= ALIVE_BEATS:
         return Verdict(ALIVE, f'{failure.host} is alive: its nova-compute has sent {beats} '
                               'heartbeats since the report; use force if you know better')
     if beat is None:

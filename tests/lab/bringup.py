@@ -1,7 +1,10 @@
 """The steps from nothing to a running cloud."""
 
 import concurrent.futures
+import pathlib
 import shutil
+import tempfile
+import threading
 
 from tests.lab import (
     bootstrap, conf, databases, environment, packages, ports, runtime, services, state,
@@ -10,6 +13,7 @@ from tests.lab.cloud import Cloud
 from tests.lab.common import LabError
 
 _LEFTOVERS = ('conf', 'data', 'home', 'log')
+_OLD = 'old-'
 
 
 def host_names(number):
@@ -42,8 +46,17 @@ def empty_folder(folder):
                 f'Look at it with `python -m tests.lab status --dir {folder}`, '
                 f'stop it with `python -m tests.lab down --dir {folder}`.')
         old.forget()
+    # On some disks the removal takes seconds: it goes on beside what follows.
+    old = pathlib.Path(tempfile.mkdtemp(prefix=_OLD, dir=folder))
     for name in _LEFTOVERS:
-        shutil.rmtree(folder / name, ignore_errors=True)
+        if (folder / name).exists():
+            (folder / name).rename(old / name)
+    threading.Thread(target=_remove, args=(list(folder.glob(f'{_OLD}*')),)).start()
+
+
+def _remove(folders):
+    for one in folders:
+        shutil.rmtree(one, ignore_errors=True)
 
 
 def install(progress):
@@ -100,7 +113,7 @@ def start_all(lab_state, session, progress):
         wait('rabbitmq')
         start(*services.RPC_SERVICES)
         wait('nova-api', 'placement', 'glance', 'neutron')
-    with progress.phase(f'{len(lab_state.hosts)} compute hosts'):
+    with progress.phase('compute hosts'):
         # Not earlier: one that does not find a conductor at once waits for ten seconds.
         start(*lab_state.hosts)
         bootstrap.flavor(admin, lab_state)

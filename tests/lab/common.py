@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -95,6 +96,24 @@ def run(command, log, timeout, env=None, stdin=''):
         except subprocess.CalledProcessError as error:
             reason = f'exit status {error.returncode}'
             raise LabError(f'{" ".join(command)}: {reason}\n{tail(log)}') from error
+
+
+@contextlib.contextmanager
+def built(target):
+    """Within, a fresh path to build ``target`` at; at the end it gets the name ``target``.
+
+    So what has the name is whole. The caller holds a lock: what earlier builds left is removed.
+    Each path is another one, because commands of a build that was killed may still be writing.
+    """
+    for left in target.parent.glob(f'{target.name}.partial.*'):
+        shutil.rmtree(left, ignore_errors=True)
+    partial = target.with_name(f'{target.name}.partial.{os.getpid()}')
+    try:
+        yield partial
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 @contextlib.contextmanager

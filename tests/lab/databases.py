@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 from tests.lab import environment, process, services
-from tests.lab.common import cache_dir, locked, run, wait_until
+from tests.lab.common import built, cache_dir, locked, run, wait_until
 from tests.lab.conf import keystone, write
 from tests.lab.packages import program
 from tests.lab.state import PASSWORD
@@ -33,12 +33,9 @@ def ensure_template(state, progress):
                 waiting=lambda: progress('another process migrates the databases: waiting')):
         if target.exists():
             return target
-        with progress.phase('database migrations'):
-            partial = target.with_name(target.name + '.partial')
-            shutil.rmtree(partial, ignore_errors=True)
+        with progress.phase('database migrations'), built(target) as partial:
             _build(state, partial)
             shutil.rmtree(partial / 'conf')
-            partial.rename(target)
     return target
 
 

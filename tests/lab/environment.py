@@ -4,6 +4,7 @@ It is named after the hash of requirements.txt and of its interpreter, so that a
 makes a new one and a lab that still runs keeps the old one.
 """
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -11,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from tests.lab.common import LabError, cache_dir, locked, run
+from tests.lab.common import LabError, built, cache_dir, locked, run
 
 REQUIREMENTS = pathlib.Path(__file__).with_name('requirements.txt')
 
@@ -19,6 +20,7 @@ _DEBIAN_PYTHON = '/usr/bin/python3'
 _INSTALL_SECONDS = 1800
 
 
+@functools.cache
 def interpreter():
     """Path of the Python that the services run on.
 
@@ -33,6 +35,7 @@ def interpreter():
     return sys.executable
 
 
+@functools.cache
 def fingerprint():
     """Twelve hexadecimal digits that change with the pins and with the interpreter."""
     version = subprocess.run([interpreter(), '-VV'], timeout=60, check=True,
@@ -55,28 +58,27 @@ def ensure_venv(progress):
     """
     target = venv_dir().absolute()
     if target.exists():
+        if not (target / 'bin' / 'nova-compute').exists():
+            raise LabError(f'{target} has no nova-compute: remove it, and it is built anew')
         return target
     lock = target.with_name(target.name + '.lock')
     with locked(lock, waiting=lambda: progress(f'another process builds {target}: waiting')):
         if target.exists():
             return target
-        with progress.phase('OpenStack from the package index'):
-            _build(target, target.with_name(target.name + '.partial'))
+        with progress.phase('OpenStack from the package index'), built(target) as partial:
+            _build(partial, target.with_name(target.name + '.log'))
     return target
 
 
-def _build(target, partial):
-    """Make a relocatable environment at ``partial`` and move it to ``target``."""
-    log = target.with_name(target.name + '.log')
-    shutil.rmtree(partial, ignore_errors=True)
+def _build(folder, log):
+    """Make the environment, one that can be moved."""
     uv = _uv(log)
-    run([uv, 'venv', '--relocatable', '--python', interpreter(), partial], log, 120)
-    env = dict(os.environ, VIRTUAL_ENV=str(partial), UV_HTTP_TIMEOUT='180')
+    run([uv, 'venv', '--relocatable', '--python', interpreter(), folder], log, 120)
+    env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180')
     run([uv, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
         _INSTALL_SECONDS, env)
-    if not (partial / 'bin' / 'nova-compute').exists():
+    if not (folder / 'bin' / 'nova-compute').exists():
         raise LabError(f'the installation has no nova-compute: see {log}')
-    partial.rename(target)
 
 
 def _uv(log):

@@ -65,7 +65,7 @@ class Lab:
             try:
                 bringup.start_all(lab.state, lab.session, progress)
                 if servers:
-                    with progress.phase(f'{servers} servers on {on}'):
+                    with progress.phase(f'servers on {on}'):
                         lab.boot(on, servers, stopped)
                 with lab.state.change():
                     lab.state.ready = True

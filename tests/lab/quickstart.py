@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import time
 
@@ -67,8 +68,8 @@ class Quickstart:
             self.prepare()
             self.look_ahead()
             begun, witness = self.kill()
-            rows = self.follow(begun, witness)
-            good = self.conclude(rows, witness, begun)
+            rows, problem = self.follow(begun, witness)
+            good = self.conclude(rows, problem, witness, begun)
             return good
         except (KeyboardInterrupt, SystemExit):
             interrupted = True
@@ -111,9 +112,9 @@ class Quickstart:
 
     def prepare(self):
         """vmha_nova: its tables, its spares, its engine."""
-        spares = ', '.join(self.spares) or 'no node'
-        self.head(f'vmha_nova gets a database ({self.options.database}), and {spares} is marked '
-                  'as spare: Nova schedules nothing there until a recovery needs it.')
+        self.head(f'vmha_nova gets a database ({self.options.database}). Marked as spare: '
+                  f'{", ".join(self.spares) or "no node"}. Nova schedules nothing on spare nodes '
+                  'until a recovery needs them.')
         with self.progress.phase('database and spares'):
             self.service.configure(database=self.options.database)
             self.service.sync()
@@ -156,10 +157,7 @@ class Quickstart:
         return begun, witness
 
     def follow(self, begun, witness):
-        """Show what happens until it is over; answers the Rows.
-
-        :raises LabError: not within the time allowed, or the engine has ended
-        """
+        """Show what happens until it is over; answers the Rows, and why it is not over or ''."""
         rows = watch.Rows(self.service.store(), VICTIM, begun)
         live = self.stream.isatty() and not self.options.plain
         over_at = None
@@ -176,15 +174,14 @@ class Quickstart:
                     over_at = over_at or passed
                     if (witness.all_home or passed > over_at + _GRACE
                             or rows.recovery is None):
-                        return rows
+                        return rows, ''
                 if passed > self.options.timeout:
-                    raise LabError(f'not over {passed:.0f} s after the report: '
-                                   + show.head(rows, passed))
+                    return rows, f'not over after {passed:.0f} s: {show.where(rows)}'
                 if not self.service.engine_alive():
-                    raise LabError(f'{vmha.ENGINE} has ended: see {self.service.log_file}')
+                    return rows, f'{vmha.ENGINE} has ended: see {self.service.log_file}'
                 time.sleep(0.25)
 
-    def conclude(self, rows, witness, begun):
+    def conclude(self, rows, problem, witness, begun):
         """Nova's word on every server, and the report; answers whether all is well."""
         self.head(f'Nova is asked what became of the servers; what vmha_nova says of its own work '
                   f'does not count here. Each must have left {VICTIM} for the host that was named '
@@ -193,8 +190,8 @@ class Quickstart:
         show.table(('server', 'was', 'now', 'named', 'on', 'evacuated', 'after (s)', 'verdict'), [
             (f.name, f.was, f.status, f.named, f.host, f'{f.records} x', f.seconds,
              '; '.join(f.problems) or 'good') for f in found], self.stream)
-        report = self.report(rows, found, begun)
-        good = bool(found) and not report['failed'] and len(found) == self.options.servers
+        report = self.report(rows, problem, found, begun)
+        good = not problem and report['recovered'] == self.options.servers
         print(file=self.stream)
         show.table(('', ''), _summary(report), self.stream)
         if self.options.report:
@@ -202,11 +199,11 @@ class Quickstart:
                                                          encoding='utf-8')
             self.say(f'The report is in {self.options.report}.')
         if not good:
-            print(f'\nFAILED: see the table above, and the logs in {self.lab.log}',
+            print(f'\nFAILED: {problem or "see the table above"}; logs: {self.lab.log}',
                   file=self.stream, flush=True)
         return good
 
-    def report(self, rows, found, begun):
+    def report(self, rows, problem, found, begun):
         """What ``--report`` writes."""
         accepted = [_since(begun, m.accepted_at) for m in rows.moves if m.accepted_at]
         home = [f.seconds for f in found]
@@ -222,6 +219,7 @@ class Quickstart:
             'recovery': rows.recovery and {
                 'id': rows.recovery.id, 'state': rows.recovery.state,
                 'reason': rows.recovery.reason},
+            'problem': problem,
             'database': self.options.database, 'hosts': self.options.hosts,
             'begun_at': begun.isoformat(), 'phases': self.phases,
             'moves': [{'name': f.name, 'id': f.id, 'was': f.was, 'target': f.named,
@@ -240,7 +238,7 @@ class Quickstart:
         if keep:
             show.how_to_use(self.service, VICTIM, self.stream)
             return
-        self.say('Everything is stopped' + (' and removed.' if wipe else '.'))
+        self.say('Stopping everything' + (', and removing it.' if wipe else '.'))
         begin = time.monotonic()
         try:
             self.service.stop_engine()
@@ -277,10 +275,12 @@ def _summary(report):
         value = report[key]
         return 'never' if value is None else f'{value:.1f} s after the report'
 
+    recovery = report['recovery']
     return [('servers', report['servers']), ('recovered', report['recovered']),
             ('failed', report['failed']), ('evacuated twice', report['twice']),
             ('first evacuation accepted', after('first_evacuate_accepted_s')),
-            ('all as before, says Nova', after('all_active_s'))]
+            ('all as before, says Nova', after('all_active_s')),
+            ('vmha_nova itself says', recovery and f'{recovery["state"]}, {recovery["reason"]}')]
 
 
 @contextlib.contextmanager
@@ -348,6 +348,8 @@ def main(arguments=None):
         return 0 if Quickstart(options).run() else 1
     except (LabError, exception.VmhaError) as error:
         print(f'error: {error}', file=sys.stderr)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f'error: {type(error).__name__}: {error}', file=sys.stderr)
     except exceptions.ClientException as error:
         print(f'error: the cloud answers: {error}', file=sys.stderr)
     except KeyboardInterrupt:

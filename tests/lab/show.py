@@ -107,13 +107,14 @@ class Live:
         from rich import table as tables
         now = datetime.datetime.now(datetime.timezone.utc)
         rows = self._rows
-        shown = tables.Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False,
+        shown = tables.Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=True,
                              title_justify='left', title_style='bold')
-        shown.title = head(rows, seconds(now, self.start))
+        shown.title = f'{seconds(now, self.start):.0f} s: {where(rows)}'
         if rows is None or not rows.moves:
             return shown
         for name in ('instance', 'priority', 'was', 'target', 'state', 'took', 'reason'):
             shown.add_column(name, no_wrap=True, overflow='ellipsis',
+                             ratio=1 if name == 'reason' else None,
                              justify='right' if name in ('priority', 'took') else 'left')
         fits = max(3, shutil.get_terminal_size().lines - 6)
         for move in fitting(rows.moves, fits):
@@ -147,13 +148,13 @@ def line(change, start):
             f'{change.text}').rstrip()
 
 
-def head(rows, passed):
-    """The line above the live table."""
+def where(rows):
+    """Where things stand, in one line."""
     if rows is None or rows.report is None:
-        return f'{passed:.0f} s: the report is under way'
+        return 'the report is under way'
     if rows.recovery is None:
-        return f'{passed:.0f} s: report {rows.report.state}, {rows.report.detail}'
-    return f'{passed:.0f} s: {rows.recovery.state}; {rows.tally() or rows.recovery.reason}'
+        return f'report {rows.report.state}, {rows.report.detail}'
+    return f'{rows.recovery.state}; {rows.tally() or rows.recovery.reason}'
 
 
 def fitting(moves, most):

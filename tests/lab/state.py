@@ -12,7 +12,7 @@ from tests.lab.common import LabError, locked
 from tests.lab.process import Process
 
 #: The one password of every account. A lab holds nothing worth a better one.
-PASSWORD = 'lab'  # noqa: S105
+PASSWORD = 'lab'
 REGION = 'RegionOne'
 
 #: Marks a folder as a lab's, so that nothing else is ever wiped.

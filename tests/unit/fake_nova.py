@@ -74,6 +74,7 @@ class FakeNova:
         self.migrations = []                    # oldest first
         self.providers = {}                     # id -> summary
         self.down_cell = set()                  # hosts
+        self.admin = True                       # whether Nova takes the client for an admin
         self.left_out = set()                   # ids of servers that lists skip for no reason
         self.dropped = set()                    # ids dropped from a page once it is cut
         self.calls = []
@@ -234,14 +235,20 @@ class FakeNova:
 
     def show_server(self, call, server_id):
         server = self.servers.get(server_id)
-        if server is None or server['status'] == 'DELETED':
+        if server is None or server['status'] == 'DELETED' or not self.admin:
             return 404, {'itemNotFound': {'message': f'Instance {server_id} could not be found.'}}
         if server['OS-EXT-SRV-ATTR:host'] in self.down_cell:
             return 200, {'server': {'id': server_id, 'status': 'UNKNOWN', 'tenant_id': 'p1'}}
         return 200, {'server': server}
 
+    def list_deleted(self, call):
+        if call.query['status'] == 'deleted' and not self.admin:
+            return 403, {'forbidden': {
+                'message': 'Only administrators may list deleted instances'}}
+        return 200, {'servers': []}
+
     def act(self, call, server_id):
-        if server_id not in self.servers:
+        if server_id not in self.servers or not self.admin:
             return 404, {'itemNotFound': {'message': f'Instance {server_id} could not be found.'}}
         return (200 if 'evacuate' in call.body else 202), None
 
@@ -270,6 +277,7 @@ ROUTES = [
     ('/v2.1/os-aggregates', 'GET', FakeNova.list_aggregates),
     ('/v2.1/os-server-groups', 'GET', FakeNova.list_groups),
     ('/v2.1/servers/detail', 'GET', FakeNova.list_servers),
+    ('/v2.1/servers', 'GET', FakeNova.list_deleted),
     ('/v2.1/servers/([^/]+)', 'GET', FakeNova.show_server),
     ('/v2.1/servers/([^/]+)/action', 'POST', FakeNova.act),
     ('/v2.1/os-migrations', 'GET', FakeNova.list_migrations),

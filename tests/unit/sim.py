@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 
+from vmha_nova import clock
 from vmha_nova import collector
 from vmha_nova.db import store
 from vmha_nova import engine
@@ -68,6 +69,10 @@ class SimNova:
         self.faults = {}                # act -> list of exceptions: raised instead of acting
         self.late_faults = {}           # the same, after the act has taken effect
         self.beat, self.rebuild = beat, rebuild
+        self.down = set()               # hosts of cells that are down
+        self.hidden = set()             # servers that lists leave out
+        self.frozen = None              # the servers that lists show, whatever is true
+        self.lag = 0.0                  # seconds until an evacuation record is listed
         self._due = []                  # (time, function)
 
     # -- the world ------------------------------------------------------------------------------
@@ -101,7 +106,8 @@ class SimNova:
     def services(self):
         return nova.ServiceList([model.Service(
             h.name, 'id-' + h.name, self.up(h), h.enabled, h.reason, h.forced_down,
-            h.beat_at.isoformat(), h.zone) for h in self.hosts.values()], frozenset())
+            h.beat_at.isoformat(), h.zone) for h in self.hosts.values()
+            if h.name not in self.down], frozenset(self.down))
 
     def hypervisors(self, between=None):
         return [model.Hypervisor('rp-' + h, h, 'fake', 8) for h in self.hosts]
@@ -116,12 +122,16 @@ class SimNova:
         return []
 
     def servers(self, host=None, changes_since=None, between=None):
-        return nova.ServerList(tuple(s for s in self.servers_.values()
-                                     if host in (None, s.host)))
+        found = self.servers_ if self.frozen is None else self.frozen
+        return nova.ServerList(tuple(
+            s for s in found.values() if host in (None, s.host)
+            and s.host not in self.down and s.id not in self.hidden))
 
     def server(self, ident):
         if ident not in self.servers_:
             raise exception.NotFound(ident, 404)
+        if self.servers_[ident].host in self.down:
+            return model.Instance(ident, known=False)
         return self.servers_[ident]
 
     def providers(self):
@@ -135,7 +145,8 @@ class SimNova:
         return found
 
     def evacuations(self, host, since=None):
-        return [r for r in self.records if r.source == host]
+        return [r for r in self.records if r.source == host and (
+            self.clock() - r.created_at).total_seconds() >= self.lag]
 
     # -- acts -----------------------------------------------------------------------------------
     def _fault(self, act, table):
@@ -178,6 +189,8 @@ class SimNova:
 
     def _rebuilt(self, record):
         target, ok = self.hosts[record.target], record.target not in self.refuses
+        if not target.alive:
+            return                      # nobody is there who would end it
         ok = ok and target.enabled and self.up(target)
         at = self.records.index(record)
         self.records[at] = dataclasses.replace(record, status='done' if ok else 'error')
@@ -205,15 +218,32 @@ class SimNova:
 
 
 class Executor:
-    """Runs a job when it is submitted; Killed goes through."""
+    """Runs a job when it is submitted, slow ones when they are let; Killed goes through."""
+
+    def __init__(self):
+        self.slow = set()               # names of functions
+        self._waiting = []
 
     def submit(self, function, *arguments):
         future = concurrent.futures.Future()
+        if function.__name__ in self.slow:
+            self._waiting.append((future, function, arguments))
+        else:
+            self._run(future, function, arguments)
+        return future
+
+    def let(self):
+        """Run the slow jobs that wait."""
+        jobs, self._waiting = self._waiting, []
+        for job in jobs:
+            self._run(*job)
+
+    @staticmethod
+    def _run(future, function, arguments):
         try:
             future.set_result(function(*arguments))
         except Exception as e:
             future.set_exception(e)
-        return future
 
 
 class Mortal:
@@ -242,8 +272,11 @@ class World:
 
     def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), **policy):
         self.clock = Clock()
+        self.offset = datetime.timedelta()      # what the clock of our machine is set by
+        self.ours = clock.Steady(lambda: self.clock() + self.offset,
+                                 lambda: self.clock().timestamp())
         self.nova = SimNova(self.clock, hosts)
-        self.store = store.Store(self.clock, connection=f'sqlite:///{path}',
+        self.store = store.Store(self.ours, connection=f'sqlite:///{path}',
                                  sqlite_synchronous=False)
         self.store.upgrade()
         for host in spares:
@@ -263,12 +296,13 @@ class World:
     def start(self):
         """A new engine process on what is there."""
         nova_ = Mortal(self.nova, ACTS, self._gate)
-        self.collector = collector.Collector(nova_, self.clock, collector.Settings(
+        self.collector = collector.Collector(nova_, self.ours, collector.Settings(
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
+        self.executor = Executor()
         self.engine = engine.Engine(
             Mortal(self.store, WRITES, self._gate), nova_, self.collector,
-            fencing.NoFence(True), fencing.UncheckedStorage(), Executor(), self.clock, 'e',
-            self.policy)
+            fencing.NoFence(True), fencing.UncheckedStorage(), self.executor, self.ours, 'e',
+            self.policy, idle=self.ours.take_over)
 
     def step(self, seconds=0.5):
         """One cycle; a killed engine is replaced in the next one."""

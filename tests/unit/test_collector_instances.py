@@ -235,7 +235,7 @@ class ReconcileTest(test_collector.Base):
         self.fake.left_out = {short}
         new = self.fake.add_server('c0')
         self.assertEqual(sorted([short, new]), [i.id for i in self.collector.reconcile('c0')])
-        self.assertEqual(4, sum(self.asked().values()))
+        self.assertEqual(5, sum(self.asked().values()))     # a 404 costs another one
         self.assertNotIn(gone, self.snapshot.instances)
         self.assertEqual('c1', self.snapshot.instances[moved].host)
 
@@ -251,6 +251,12 @@ class ReconcileTest(test_collector.Base):
         self.fake.fail('GET', f'/v2.1/servers/{broken}', status=500)
         found = {i.id: i.known for i in self.collector.reconcile('c0')}
         self.assertEqual({one: one != broken for one in self.here}, found)
+
+    def test_an_account_that_is_no_admin_any_more(self):
+        # It may list, by some policy, and every other answer is that nothing is there.
+        self.fake.left_out = {self.here[0]}
+        self.fake.admin = False
+        self.assertEqual(sorted(self.here), [i.id for i in self.collector.reconcile('c0')])
 
     def test_nova_goes_away_between_the_list_and_the_lookups(self):
         self.fake.left_out = set(self.here)

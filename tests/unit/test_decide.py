@@ -350,6 +350,15 @@ class ReasonTest(Case):
         self.assert_unplaced('no target: 1 host has failed itself (dead2)', [t.node('dead2')],
                              failed=(DEAD, 'dead2'))
 
+    def test_a_reason_of_its_own_is_not_that_of_others(self):
+        plan = self.decide([t.node('n1', 1)], [*t.instances(DEAD, 3), t.instance('m', 'n1')],
+                           [t.group('g', 'anti-affinity', 'i2', 'm')],
+                           tried={'i3': frozenset({'n1'})})
+        self.assertEqual(['no target: 1 host lacks VCPU (n1)',
+                          'no target: 1 host has a member of its anti-affinity group (n1)',
+                          'no target: 1 host has failed to take it before (n1)'],
+                         [p.reason for p in plan.placements])
+
     def test_refused_for_what_the_plan_put_there(self):
         plan = self.decide([t.node('n1'), t.node('n2', 1)], t.instances(DEAD, 2, vcpu=60))
         self.assertEqual('no target: 2 hosts lack VCPU (n1, n2)', plan.placements[1].reason)

@@ -75,9 +75,10 @@ class Maker:
         changes = {} if host.startswith('dead') and dice.random() < 0.7 else (
             self.peculiar(dice, NODES))
         capacity = changes.setdefault('capacity', CAPACITY)
+        tenths = dice.choice([[0], [0, 1, 2, 3, 5, 6, 8, 10]])      # idle ones are often alike
         return dice.choice([t.spare, t.node, t.node])(host, used={
-            name: amount * dice.choice([0, 1, 2, 3, 5, 6, 8, 10]) // 10
-            for name, amount in capacity.items()}, **changes)
+            name: amount * dice.choice(tenths) // 10 for name, amount in capacity.items()},
+            **changes)
 
     def instance(self, id, hosts):
         dice = self.dice(id)

@@ -22,6 +22,7 @@ JUDGEMENT = {'decide', 'rules', 'verdict'}
 ADAPTERS = {'fencing', 'messaging', 'nova'}
 IMPORTS = {
     # values, and what is worked out of them without I/O
+    'clock': set(),
     'exception': set(),
     'model': set(),
     'states': {'exception'},
@@ -43,7 +44,7 @@ IMPORTS = {
     'engine': VALUES | JUDGEMENT | {'collector', 'db', 'flight', 'jobs', 'moves', 'recovery'},
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
-        'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery'},
+        'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery'},
     'version': set(),
     'cmd': VALUES | JUDGEMENT | ADAPTERS | {
         'collector', 'conf', 'db', 'engine', 'service', 'version'},

@@ -76,6 +76,12 @@ class FailureTest(test_nova.Base):
             self.fake.fail('GET', '/v2.1/servers', status=404, **how)
             self.assertRaises(exception.Unreachable, self.nova.server, self.one)
 
+    def test_a_404_to_an_account_that_is_no_admin_any_more(self):
+        self.fake.admin = False
+        error = self.assertRaises(exception.Rejected, self.nova.server, self.one)
+        self.assertEqual(403, error.code)
+        self.assertIn('Only administrators', str(error))
+
     def test_acts(self):
         for kind in ('reset', 'hang', 'cut'):
             self.acts_fail(exception.OutcomeUnknown, kind)
@@ -179,7 +185,8 @@ class FailureTest(test_nova.Base):
     def test_no_versions_to_be_had(self):
         fresh = nova.Nova(self.fake.session(), 'R', 'public', timeout=0.5)
         self.fake.fail('GET', '/v2.1', status=503, times=3)
-        self.assertRaises(exception.Unreachable, fresh.evacuate, self.one, 'c2')
+        error = self.assertRaises(exception.Unreachable, fresh.evacuate, self.one, 'c2')
+        self.assertIn(f'compute at {self.fake.url}/v2.1', str(error))
         self.fake.faults.clear()
         fresh.evacuate(self.one, 'c2')
         self.assertEqual((2, 96), fresh.max_microversion)

@@ -1,6 +1,7 @@
 """The part of the collector that knows the compute nodes."""
 
 import dataclasses
+import datetime
 import itertools
 import types
 
@@ -60,7 +61,8 @@ class Nodes:
             for host, service in found.items():
                 old = self._services.get(host)
                 self._replaced |= old is not None and old.id != service.id
-                self._beats[host] = _beat(self._beats.get(host), old, service, started, ended)
+                self._beats[host] = _beat(self._beats.get(host), old, service, started, ended,
+                                          self._settings.interval)
             # A host that Nova does not list, or only as of a cell that is down, cannot take
             # instances: the scheduler does not see it. So it counts as not up. Its heartbeat
             # stays as it was, not looked at, so that this is no evidence of its death.
@@ -79,7 +81,7 @@ class Nodes:
             by_host = self._board.snapshot.by_host
             self._doubt(itertools.chain.from_iterable(
                 by_host.get(host, ()) for host in self._unknown))
-            self._publish(nodes_at=started)
+            self._publish(nodes_at=started, unknown_hosts=listed.unknown)
 
     def look_at_nodes(self):
         """What changes slowly; each list is taken, even if another fails."""
@@ -193,11 +195,13 @@ class Nodes:
             cores=hypervisor.cores if hypervisor else 0, cpu_share=share, cpu_share_at=share_at)
 
 
-def _beat(beat, old, new, started, ended):
+def _beat(beat, old, new, started, ended, most):
     """The Heartbeat after a look that found Service ``new`` where ``old`` was.
 
     A new value was there at the latest when the look ended, and was the newest at least until it
-    started: so the silence, looked_at - changed_at, is never made longer than it was.
+    started: so the silence, looked_at - changed_at, is never made longer than it was. And one
+    look adds no more than ``most`` seconds to it: while nobody looked, nothing was heard of
+    anybody, and a clock that was set makes nobody silent.
     """
     if not new.beat:
         return beat
@@ -208,7 +212,10 @@ def _beat(beat, old, new, started, ended):
     # Nova shows the updated_at of its row, which moves when somebody disables the service or
     # forces it down, too. That is not the host's doing.
     if new.beat == old.beat or acted:
-        return dataclasses.replace(beat, looked_at=started)
+        added = (started - beat.looked_at).total_seconds()
+        beyond = datetime.timedelta(seconds=added - min(max(added, 0.0), most))
+        return dataclasses.replace(beat, looked_at=started,
+                                   changed_at=beat.changed_at + beyond)
     return model.Heartbeat(new.beat, changed_at=ended, looked_at=started)
 
 

@@ -133,7 +133,9 @@ class Store:
             same = last is not None and not (forced and not last.forced) and (
                 last.state in OPEN_FAILURES
                 or (last.state == 'duplicate' and self._held_down(session, last.recovery_id))
-                or (last.source, last.detected_at) == (source, detected_at or last.received_at))
+                # Delivered twice. Without the time of its detection a report is a new one.
+                or (detected_at is not None
+                    and (last.source, last.detected_at) == (source, detected_at)))
             if same:
                 last.repeats += 1
                 return _record(model.HostFailure, last), False
@@ -233,6 +235,17 @@ class Store:
         return self._all(model.Move, sa.select(table).where(table.recovery_id == recovery_id)
                          .order_by(table.position, table.id))
 
+    def under_way(self):
+        """The moves of all recoveries for which a call is on its way or was taken by Nova."""
+        return self._all(model.Move, sa.select(models.Move).where(
+            models.Move.state.in_(states.IN_FLIGHT)).order_by(models.Move.id))
+
+    def report_of(self, recovery_id):
+        """The report for which a recovery was opened."""
+        table = models.HostFailure
+        return self._all(model.HostFailure, sa.select(table).where(
+            table.recovery_id == recovery_id, table.state == 'accepted').limit(1))[0]
+
     def steps(self, recovery_id=None, kind=None):
         """The acts recorded, oldest first."""
         query = sa.select(models.Step).order_by(models.Step.id)
@@ -261,10 +274,18 @@ class Store:
                 setattr(row, name, value)
 
     def open_recovery(self, term, failure, reason):
-        """Take a report: one transaction makes the recovery and links the report to it."""
+        """Take a report: one transaction makes the recovery and links the report to it.
+
+        :raises InvalidTransition: a recovery of that host is under way.
+        """
         now = self._clock()
         with self._writer() as session:
             self._leading(session, term)
+            # Two recoveries of one host would evacuate its instances twice.
+            if session.scalars(sa.select(models.Recovery.id).where(
+                    models.Recovery.host == failure.host,
+                    models.Recovery.ended_at.is_(None)).limit(1)).first():
+                raise exception.InvalidTransition(f'{failure.host} is being recovered already')
             row = models.Recovery(
                 id=str(uuid.uuid4()), host=failure.host, state='confirmed', resume='',
                 reason=reason, wish='', approved=failure.forced,

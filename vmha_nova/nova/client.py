@@ -18,6 +18,7 @@ import urllib.parse
 
 from novaclient import client as nova_client
 from openstack import connection
+from openstack import exceptions as sdk_exc
 
 from vmha_nova import exception
 from vmha_nova.nova import records
@@ -41,10 +42,11 @@ class Nova:
     """Nova and Placement of one region.
 
     ``session`` is a keystoneauth session; one token serves everything. ``timeout`` is in seconds
-    of silence. Safe for use by several threads.
+    of silence. Below the 60 s that Nova waits for a cell whose database is silent, nothing is
+    learnt of the other cells either. Safe for use by several threads.
     """
 
-    def __init__(self, session, region_name=None, interface='public', timeout=60.0):
+    def __init__(self, session, region_name=None, interface='public', timeout=75.0):
         self._session = wire.Session(session, timeout)
         self._region = region_name
         self._interface = interface
@@ -133,12 +135,18 @@ class Nova:
     def server(self, instance_id):
         """One server, read anew; ``known`` is False when its cell is down.
 
-        :raises NotFound: Nova says that there is none (any more).
+        :raises NotFound: Nova says, to an admin, that there is none (any more).
         """
         path = f'/servers/{instance_id}'
         with wire.reading(f'GET {path}'):
-            return records.instance(self._get(
-                'compute', path, SERVERS, thing=instance_id)['server'])
+            try:
+                body = self._get('compute', path, SERVERS, thing=instance_id)
+            except exception.NotFound:
+                # Nova says the same of another project's server to an account that is no admin
+                # (any more). Only to an admin does it list deleted servers, so this raises then.
+                self._get('compute', '/servers', SERVERS, status='deleted', limit=1)
+                raise
+            return records.instance(body['server'])
 
     def providers(self):
         """What Placement says of the hosts with memory left: root provider id -> Provider.
@@ -209,7 +217,12 @@ class Nova:
 
     def _proxy(self, service):
         with self._lock:                # the first use discovers the service
-            return getattr(self._connection, service)
+            try:
+                return getattr(self._connection, service)
+            except sdk_exc.ServiceDiscoveryException as error:
+                url = self._session.get_endpoint(service_type=service, interface=self._interface,
+                                                 region_name=self._region)
+                raise exception.Unreachable(f'{service} at {url} tells no version') from error
 
     def _get(self, service, path, microversion, thing=None, **params):
         """The JSON object that answers a GET; ``thing`` is the id that a 404 must name."""

@@ -120,8 +120,8 @@ def _refused(code, said):
     if code == 401:
         return f'401, the token was refused: {said}'
     if code == 403:
-        return (f'403, {said} The service account lacks the role which that policy asks for '
-                f'(admin, unless the policy was changed).')
+        return (f'403, {said.rstrip(".")}: the service account lacks the role which that policy '
+                f'asks for (admin, unless the policy was changed)')
     return f'{code}: {said}'
 
 
