@@ -187,8 +187,11 @@ class Flight:
         return changes
 
     def proven_gone(self, move):
-        """Whether Nova proves that the instance is deleted. That it is on no list proves nothing:
-        its cell may be down, or this process may be younger than the list."""
+        """Whether Nova proves that the instance is deleted.
+
+        That it is on no list proves nothing: its cell may be down, or this process may be younger
+        than the list.
+        """
         result = self.jobs.insist(('prove', move.id), self.collector.is_gone, move.instance_id)
         return result is not None and result.value is True
 

@@ -49,8 +49,11 @@ def intend(move: model.Move, records, now: datetime.datetime) -> dict:
 
 
 def join(move: model.Move, records, policy: model.Policy, now: datetime.datetime) -> dict:
-    """What is recorded where Nova evacuates the instance already: a call of ours that was given
-    up, or somebody else's. It is followed; there is never a second one."""
+    """What is recorded where Nova evacuates the instance already.
+
+    By a call of ours that was given up, or by somebody else's: it is followed, there is never a
+    second one.
+    """
     known = sorted(r.id for r in records if r.instance_id == move.instance_id
                    and r.status in DONE | BROKEN)
     return dict(state='unsure', reason='Nova evacuates it already', known=known, intent_at=now,

@@ -1,6 +1,7 @@
 """What an empty cloud needs first: accounts, a catalogue, an image and a flavor."""
 
-from tests.lab.state import PASSWORD, REGION
+from tests.lab.state import PASSWORD
+from tests.lab.state import REGION
 
 #: The services' own accounts, and the one of vmha_nova.
 USERS = ('nova', 'placement', 'glance', 'neutron', 'vmha')

@@ -6,11 +6,17 @@ import shutil
 import tempfile
 import threading
 
-from tests.lab import (
-    bootstrap, conf, databases, environment, packages, ports, runtime, services, state,
-)
+from tests.lab import bootstrap
 from tests.lab.cloud import Cloud
 from tests.lab.common import LabError
+from tests.lab import conf
+from tests.lab import databases
+from tests.lab import environment
+from tests.lab import packages
+from tests.lab import ports
+from tests.lab import runtime
+from tests.lab import services
+from tests.lab import state
 
 _LEFTOVERS = ('conf', 'data', 'home', 'log')
 _OLD = 'old-'

@@ -7,10 +7,11 @@ import sys
 
 from keystoneauth1 import exceptions
 
+from tests.lab.cloud import MICROVERSION
+from tests.lab.common import LabError
+from tests.lab.common import Progress
 from tests.lab import lab as labs
 from tests.lab import services
-from tests.lab.cloud import MICROVERSION
-from tests.lab.common import LabError, Progress
 from tests.lab.state import REGION
 
 

@@ -7,7 +7,8 @@ import time
 from keystoneauth1 import exceptions
 
 from tests.lab import bootstrap
-from tests.lab.common import LabError, wait_until
+from tests.lab.common import LabError
+from tests.lab.common import wait_until
 
 #: From 2.95 on, Nova leaves evacuated servers stopped.
 MICROVERSION = '2.94'

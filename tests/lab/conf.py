@@ -4,7 +4,8 @@ import base64
 import secrets
 import shutil
 
-from tests.lab.state import PASSWORD, REGION
+from tests.lab.state import PASSWORD
+from tests.lab.state import REGION
 
 
 def write_all(state):

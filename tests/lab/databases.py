@@ -10,10 +10,17 @@ import pathlib
 import shutil
 import subprocess
 
-from tests.lab import environment, process, services
-from tests.lab.common import built, cache_dir, locked, run, wait_until
-from tests.lab.conf import keystone, write
+from tests.lab.common import built
+from tests.lab.common import cache_dir
+from tests.lab.common import locked
+from tests.lab.common import run
+from tests.lab.common import wait_until
+from tests.lab.conf import keystone
+from tests.lab.conf import write
+from tests.lab import environment
 from tests.lab.packages import program
+from tests.lab import process
+from tests.lab import services
 from tests.lab.state import PASSWORD
 
 DATABASES = ('keystone', 'placement', 'glance', 'neutron', 'nova', 'nova_api', 'nova_cell0')

@@ -12,7 +12,11 @@ import shutil
 import subprocess
 import sys
 
-from tests.lab.common import LabError, built, cache_dir, locked, run
+from tests.lab.common import built
+from tests.lab.common import cache_dir
+from tests.lab.common import LabError
+from tests.lab.common import locked
+from tests.lab.common import run
 
 REQUIREMENTS = pathlib.Path(__file__).with_name('requirements.txt')
 

@@ -4,13 +4,19 @@ import contextlib
 import datetime
 import pathlib
 
-import requests
-from keystoneauth1 import session as keystone_session
 from keystoneauth1.identity import v3
+from keystoneauth1 import session as keystone_session
+import requests
 
-from tests.lab import bringup, runtime, services, state, teardown
+from tests.lab import bringup
 from tests.lab.cloud import Cloud
-from tests.lab.common import LabError, Progress, locked
+from tests.lab.common import LabError
+from tests.lab.common import locked
+from tests.lab.common import Progress
+from tests.lab import runtime
+from tests.lab import services
+from tests.lab import state
+from tests.lab import teardown
 
 #: File of a compute host's folder; inside/lab_compute.py says what it does.
 QUICK_CLAIMS = 'quick-claims'

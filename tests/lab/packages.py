@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import tempfile
 
-from tests.lab.common import LabError, cache_dir, locked, run
+from tests.lab.common import cache_dir
+from tests.lab.common import LabError
+from tests.lab.common import locked
+from tests.lab.common import run
 
 #: What apt installs, and the program that shows that it is there.
 PACKAGES = {

@@ -3,7 +3,9 @@
 import pathlib
 import socket
 
-from tests.lab.common import LabError, cache_dir, locked
+from tests.lab.common import cache_dir
+from tests.lab.common import LabError
+from tests.lab.common import locked
 
 #: What needs a port.
 NAMES = ('epmd', 'rabbitmq_dist', 'rabbitmq', 'mariadb', 'memcached',

@@ -9,7 +9,8 @@ import os
 import pathlib
 import signal
 
-from tests.lab.common import LabError, wait_until
+from tests.lab.common import LabError
+from tests.lab.common import wait_until
 
 #: Name of the environment variable that holds the lab's mark.
 MARK = 'VMHA_LAB_MARK'

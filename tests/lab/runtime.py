@@ -1,7 +1,10 @@
 """Start, wait for and stop single services of a lab."""
 
-from tests.lab import process, services
-from tests.lab.common import LabError, tail, wait_until
+from tests.lab.common import LabError
+from tests.lab.common import tail
+from tests.lab.common import wait_until
+from tests.lab import process
+from tests.lab import services
 
 
 def start(state, name):
@@ -18,7 +21,7 @@ def start(state, name):
         state.processes[name] = process.spawn(service.command, env, log_file(state, name))
 
 
-def wait_ready(state, name, timeout=120):
+def wait_ready(state, name, timeout=180):
     """Wait until a service serves; one without a port of its own counts as soon as it runs.
 
     :raises LabError: it ended, or was not ready in time; shows the end of its log

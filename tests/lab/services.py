@@ -9,11 +9,12 @@ import pathlib
 import urllib.error
 import urllib.request
 
-from tests.lab import process
 from tests.lab.common import LabError
 from tests.lab.conf import write
-from tests.lab.packages import PACKAGES, program
+from tests.lab.packages import PACKAGES
+from tests.lab.packages import program
 from tests.lab.ports import answers
+from tests.lab import process
 from tests.lab.state import PASSWORD
 
 #: Code of the lab that runs inside the services.

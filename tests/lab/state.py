@@ -7,8 +7,9 @@ import os
 import pathlib
 import secrets
 
+from tests.lab.common import LabError
+from tests.lab.common import locked
 from tests.lab import ports
-from tests.lab.common import LabError, locked
 from tests.lab.process import Process
 
 #: The one password of every account. A lab holds nothing worth a better one.

@@ -4,8 +4,13 @@ import os
 import shutil
 import signal
 
-from tests.lab import ports, process, runtime, services, state
-from tests.lab.common import LabError, wait_until
+from tests.lab.common import LabError
+from tests.lab.common import wait_until
+from tests.lab import ports
+from tests.lab import process
+from tests.lab import runtime
+from tests.lab import services
+from tests.lab import state
 
 _TERM_SECONDS = 6
 

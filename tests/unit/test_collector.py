@@ -350,13 +350,15 @@ class NodesTest(Base):
         self.assertEqual('new-provider', self.node('c1').provider_id)
 
     def test_measured_load(self):
-        as_it_comes = [{'nova_object.name': 'MetricPayload', 'nova_object.data': {
-            'name': name, 'value': value}} for name, value in (
-                ('cpu.frequency', 800), ('cpu.percent', 27))]
-        self.collector.on_metrics('c0', as_it_comes)
-        self.collector.on_metrics('c1', {'cpu.percent': 100})
-        self.collector.on_metrics('c2', {'cpu.frequency': 800})
-        self.collector.on_metrics('nobody', {'cpu.percent': 5})
+        def measure(host, **values):
+            self.collector.on_metrics(host, [
+                {'nova_object.name': 'MetricPayload', 'nova_object.version': '1.0',
+                 'nova_object.data': {'name': name.replace('_', '.'), 'value': value}}
+                for name, value in values.items()])
+        measure('c0', cpu_frequency=800, cpu_percent=27)
+        measure('c1', cpu_percent=100)
+        measure('c2', cpu_frequency=800)
+        measure('nobody', cpu_percent=5)
         self.assertEqual([0.27, 1.0, None],
                          [self.node(host).cpu_share for host in ('c0', 'c1', 'c2')])
         self.assertEqual(START, self.node().cpu_share_at)

@@ -248,6 +248,7 @@ class NeedsTest(Base):
         for mask, pinned in (('0-2,^1', 2), ('^0', 3), ('3', 1)):
             needs = self.needs(hw__cpu_policy='mixed', hw__cpu_dedicated_mask=mask)
             self.assertEqual((pinned, 4 - pinned), (needs['PCPU'], needs['VCPU']), mask)
+        self.assertEqual(3, self.needs(hw__cpu_policy='mixed', hw__cpu_realtime_mask='^0')['PCPU'])
 
     def test_overrides(self):
         self.assertEqual({'PCPU': 4, 'MEMORY_MB': 512, 'VGPU': 3},

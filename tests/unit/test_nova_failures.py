@@ -167,6 +167,12 @@ class FailureTest(test_nova.Base):
         self.assertEqual(0, self.fake.count())
         fresh.evacuate(self.one, 'c2')
 
+    def test_keystone_has_moved(self):
+        fresh = nova.Nova(self.fake.session(), 'R', 'public', timeout=0.5)
+        self.fake.fail('POST', '/identity', status=307, headers={
+            'Location': f'{self.fake.url}/identity/v3/auth/tokens'})
+        fresh.evacuate(self.one, 'c2')
+
     def test_wrong_password(self):
         fresh = nova.Nova(self.fake.session(), 'R', 'public', timeout=0.5)
         self.fake.fail('POST', '/identity', status=401)

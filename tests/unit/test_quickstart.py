@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -114,6 +115,50 @@ class CleanupTest(FolderTest):
         (self.lab / 'lab.json').write_text('{}')
         self.run_with(KeyboardInterrupt())
         self.assertTrue(self.lab.exists())
+
+
+class ConclusionTest(FolderTest):
+    """What makes a run good, and what the report says."""
+
+    def conclude(self, findings, problem='', servers=2):
+        path = self.folder / 'report.json'
+        options = quickstart._options(['--servers', str(servers), '--report', str(path)])
+        run = quickstart.Quickstart(options, io.StringIO())
+        run.lab = types.SimpleNamespace(log=self.folder)
+        rows = types.SimpleNamespace(named={}, recovery=None, moves=[
+            types.SimpleNamespace(accepted_at=START + datetime.timedelta(seconds=s))
+            for s in (4, 3)] + [types.SimpleNamespace(accepted_at=None)])
+        witness = types.SimpleNamespace(findings=lambda named: findings)
+        good = run.conclude(rows, problem, witness, START)
+        self.assertEqual(not good, 'FAILED' in run.stream.getvalue())
+        return good, json.loads(path.read_text())
+
+    def finding(self, number, seconds=5.0, records=1, problems=()):
+        return watch.Finding(f'u{number}', f'vm-{number}', 'ACTIVE', 'compute4', 'compute4',
+                             'ACTIVE', records, seconds, problems)
+
+    def test_all_are_well(self):
+        good, report = self.conclude([self.finding(1), self.finding(2, 7.0)])
+        self.assertTrue(good)
+        self.assertEqual((2, 2, 0, 0, 3.0, 7.0), tuple(report[key] for key in (
+            'servers', 'recovered', 'failed', 'twice', 'first_evacuate_accepted_s',
+            'all_active_s')))
+        self.assertEqual(['compute4'], report['spare_hosts'])
+        self.assertEqual(['vm-1', 'vm-2'], [move['name'] for move in report['moves']])
+
+    def test_one_is_not(self):
+        good, report = self.conclude(
+            [self.finding(1), self.finding(2, None, 2, ('2 evacuation records',))])
+        self.assertFalse(good)
+        self.assertEqual((1, 1, 1, None), tuple(report[key] for key in (
+            'recovered', 'failed', 'twice', 'all_active_s')))
+
+    def test_one_was_not_there_to_begin_with(self):
+        self.assertFalse(self.conclude([self.finding(1)])[0])
+
+    def test_it_was_not_over(self):
+        good, report = self.conclude([self.finding(1), self.finding(2)], 'too slow')
+        self.assertEqual((False, 'too slow'), (good, report['problem']))
 
 
 class ConfigurationTest(FolderTest):

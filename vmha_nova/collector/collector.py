@@ -93,10 +93,7 @@ class Collector:
         return self._instances.is_gone(instance_id)
 
     def on_metrics(self, host, metrics):
-        """Take the measured load out of a versioned metrics.update.
-
-        ``metrics`` is the payload's list of MetricPayload as it came, or name -> value.
-        """
+        """Take a host's measured load; ``metrics`` as the payload of metrics.update has them."""
         self._nodes.take_metrics(host, metrics)
 
     def poke(self):

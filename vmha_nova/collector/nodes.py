@@ -158,12 +158,11 @@ class Nodes:
 
     def take_metrics(self, host, metrics):
         """See Collector.on_metrics."""
-        if not hasattr(metrics, 'items'):
-            data = (metric['nova_object.data'] for metric in metrics)
-            metrics = {item['name']: item['value'] for item in data}
-        if CPU_METRIC not in metrics:
+        values = {metric['nova_object.data']['name']: metric['nova_object.data']['value']
+                  for metric in metrics}
+        if CPU_METRIC not in values:
             return
-        share = min(1.0, max(0.0, metrics[CPU_METRIC] / CPU_WHOLE))
+        share = min(1.0, max(0.0, values[CPU_METRIC] / CPU_WHOLE))
         with self._board.lock:
             self._shares[host] = (share, self._clock())
             if host in self._board.snapshot.nodes:
@@ -212,7 +211,7 @@ def _beat(beat, old, new, started, ended, most):
     # Nova shows the updated_at of its row, which moves when somebody disables the service or
     # forces it down, too. That is not the host's doing.
     if new.beat == old.beat or acted:
-        added = (started - beat.looked_at).total_seconds()
+        added = (started - max(beat.looked_at, beat.changed_at)).total_seconds()
         beyond = datetime.timedelta(seconds=added - min(max(added, 0.0), most))
         return dataclasses.replace(beat, looked_at=started,
                                    changed_at=beat.changed_at + beyond)

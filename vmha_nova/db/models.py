@@ -6,8 +6,8 @@ Times are naive UTC in the database and aware UTC everywhere else.
 import datetime
 
 import sqlalchemy as sa
-from sqlalchemy import orm
 from sqlalchemy.dialects import mysql
+from sqlalchemy import orm
 
 
 class UTCDateTime(sa.types.TypeDecorator):

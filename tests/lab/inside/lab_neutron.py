@@ -5,7 +5,7 @@ the mappers were configured; a plugin that the lab does not have would have done
 """
 
 import neutron.db.models.port_forwarding  # noqa: F401
-import sqlalchemy.orm
 from neutron.wsgi.api import application  # noqa: F401
+import sqlalchemy.orm
 
 sqlalchemy.orm.configure_mappers()
