@@ -1,4 +1,4 @@
-"""The command line: ``python -m tests.lab COMMAND``."""
+"""A small real OpenStack on this machine: bring it up, break it, take it down."""
 
 import argparse
 import json
