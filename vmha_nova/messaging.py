@@ -9,12 +9,15 @@ import logging
 import threading
 
 import oslo_messaging
+from oslo_messaging.notify import dispatcher
+from oslo_messaging.notify import listener
 
 from vmha_nova import exception
 
 LOG = logging.getLogger(__name__)
 EXCHANGE = TOPIC = 'vmha'
 HOST_DOWN = 'compute.host.down'
+STOP_SECONDS = 5
 NEEDED = ('host', 'reason', 'source', 'detected_at')
 # Ours end with these; they are what a recovery waits for.
 MOVED = ('instance.rebuild', 'instance.evacuate', 'instance.power_o', 'compute_task.')
@@ -97,18 +100,27 @@ class _Endpoint:
     def handle(self, ctxt, publisher_id, event_type, payload, metadata):
         """Called by oslo.messaging for a message of any priority."""
         try:
-            try:
-                self.take(event_type, payload)
-            except (ValueError, TypeError, KeyError, AttributeError) as e:
-                text = (f'a message of type {str(event_type)[:80]!r} from '
-                        f'{str(publisher_id)[:80]!r} makes no sense and was dropped: {e}')
-                LOG.warning('%s', text)
-                self.store.note('warning', 'malformed', text)
+            self.take(event_type, payload)
+        except (ValueError, TypeError, KeyError, AttributeError) as e:
+            return self.drop(f'a message of type {str(event_type)[:80]!r} from '
+                             f'{str(publisher_id)[:80]!r} makes no sense and was dropped: {e}')
         except exception.StoreUnavailable as e:
-            LOG.error('a message waits in its queue: %s', e)
-            self.stopping.wait(1.0)     # or it would come back at once, over and over
-            return oslo_messaging.NotificationResult.REQUEUE
+            return self._requeue(e)
         return oslo_messaging.NotificationResult.HANDLED
+
+    def drop(self, text):
+        """Note that a message makes no sense; the note, too, is written before it is gone."""
+        LOG.warning('%s', text)
+        try:
+            self.store.note('warning', 'malformed', text[:500])
+        except exception.StoreUnavailable as e:
+            return self._requeue(e)
+        return oslo_messaging.NotificationResult.HANDLED
+
+    def _requeue(self, error):
+        LOG.error('a message waits in its queue: %s', error)
+        self.stopping.wait(1.0)         # or it would come back at once, over and over
+        return oslo_messaging.NotificationResult.REQUEUE
 
     audit = debug = info = warn = error = critical = sample = handle
 
@@ -163,8 +175,22 @@ class NovaEndpoint(_Endpoint):
         self.wake()
 
 
+class _Dispatcher(dispatcher.NotificationDispatcher):
+    """oslo.messaging's, which would requeue what it cannot take apart, over and over for ever."""
+
+    def __init__(self, endpoint):
+        super().__init__([endpoint], oslo_messaging.NoOpSerializer())
+        self.endpoint = endpoint
+
+    def dispatch(self, incoming):
+        try:
+            return super().dispatch(incoming)
+        except Exception as e:
+            return self.endpoint.drop(f'a message that cannot be taken apart was dropped: {e}')
+
+
 class Undecodable(logging.Handler):
-    """Hears what oslo.messaging only logs: messages it drops before any endpoint sees them."""
+    """Hears what oslo.messaging only logs: messages it rejects before anybody sees them."""
 
     def __init__(self, store):
         super().__init__(level=logging.ERROR)
@@ -185,37 +211,39 @@ class Listeners:
 
     def __init__(self, conf, store, collector, engine):
         self._undecodable = Undecodable(store)
-        self._endpoints = [HostDownEndpoint(store, engine.wake)]
+        self._endpoints, self._listeners = [], []
         options = conf.notifications
-        self._listeners = [oslo_messaging.get_notification_listener(
-            transport(conf, options.transport_url, durable=True),
-            # No pool: publishers make these queues themselves, so that nothing is lost even
-            # before this service has run for the first time.
-            [oslo_messaging.Target(exchange=EXCHANGE, topic=TOPIC)],
-            self._endpoints[:], allow_requeue=True)]
+        # No pool: publishers make these queues themselves, so that nothing is lost even before
+        # this service has run for the first time.
+        self._add(HostDownEndpoint(store, engine.wake),
+                  transport(conf, options.transport_url, durable=True), EXCHANGE, [TOPIC])
         if options.nova_topics:
-            nova = NovaEndpoint(store, engine.wake, collector, engine.moved)
-            self._endpoints.append(nova)
-            self._listeners.append(oslo_messaging.get_notification_listener(
-                transport(conf, options.nova_transport_url),
-                [oslo_messaging.Target(exchange=options.nova_exchange, topic=t)
-                 for t in options.nova_topics],
-                [nova], pool=options.pool + '-nova', allow_requeue=True))
+            self._add(NovaEndpoint(store, engine.wake, collector, engine.moved),
+                      transport(conf, options.nova_transport_url), options.nova_exchange,
+                      options.nova_topics, options.nova_pool or None)
+
+    def _add(self, endpoint, bus, exchange, topics, pool=None):
+        self._endpoints.append(endpoint)
+        self._listeners.append(listener.NotificationServer(
+            bus, [oslo_messaging.Target(exchange=exchange, topic=t) for t in topics],
+            _Dispatcher(endpoint), allow_requeue=True, pool=pool))
 
     def start(self):
         """Listen in threads of their own; a bus that is away is waited for."""
         for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
             logging.getLogger(name).addHandler(self._undecodable)
-        for listener in self._listeners:
+        for server in self._listeners:
             # start() returns only once the bus answers.
-            threading.Thread(target=listener.start, daemon=True).start()
+            threading.Thread(target=server.start, daemon=True).start()
 
     def stop(self):
         """Stop listening; messages not taken stay in their queues."""
         for endpoint in self._endpoints:
             endpoint.stopping.set()
-        for listener in self._listeners:
-            listener.stop()
-            listener.wait()
+        for server in self._listeners:
+            # One that never came to listen, as its bus is away, does not end either.
+            ending = threading.Thread(target=lambda s=server: (s.stop(), s.wait()), daemon=True)
+            ending.start()
+            ending.join(STOP_SECONDS)
         for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
             logging.getLogger(name).removeHandler(self._undecodable)

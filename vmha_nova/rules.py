@@ -241,14 +241,13 @@ def named_projects(nodes: typing.Iterable[model.ComputeNode]) -> set[str]:
 
 def room_problem(node: model.ComputeNode, needs: model.Resources,
                  extra: model.Resources = model.NOTHING) -> str:
-    """Why ``needs`` does not fit beside what is used there and ``extra``."""
+    """Why ``needs``, all above 0, does not fit beside what is used there and ``extra``."""
     for name, amount in needs.items():
-        if amount > 0:
-            capacity = node.capacity.get(name, 0)
-            if not capacity:
-                return f'offers no {name}'
-            if node.used.get(name, 0) + extra.get(name, 0) + amount > capacity:
-                return f'lacks {name}'
+        capacity = node.capacity.get(name, 0)
+        if not capacity:
+            return f'offers no {name}'
+        if node.used.get(name, 0) + extra.get(name, 0) + amount > capacity:
+            return f'lacks {name}'
     return ''
 
 

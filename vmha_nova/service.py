@@ -62,6 +62,11 @@ def make_collector(conf, nova_, clock=clock):
 def make_policy(conf):
     """[recovery] and [detection] as one value."""
     rec, det = conf.recovery, conf.detection
+    if det.heartbeat_silence <= 2 * conf.collector.interval:
+        # A beat can fall between two looks, and one look in between may not count.
+        raise exception.ConfigurationError(
+            '[detection] heartbeat_silence must be more than twice [collector] interval '
+            f'({conf.collector.interval:g} s)')
     words = set(det.trust.values()) - {'act', 'confirm', 'ignore'}
     if words:
         raise exception.ConfigurationError(

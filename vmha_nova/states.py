@@ -23,7 +23,7 @@ FAILURE_NEXT = types.MappingProxyType({
 # -- what is done about one failed host ---------------------------------------------------------
 RECOVERY = types.MappingProxyType({
     'confirmed': 'The host is taken for dead; what can be moved where is being worked out.',
-    'fenced': 'There is recorded evidence that the host cannot write any more.',
+    'fenced': "Evidence is recorded that the host cannot write any more, or the operator's word.",
     'down_in_nova': 'Nova takes the host for down and schedules nothing there.',
     'moving': 'Instances are being evacuated.',
     'held': 'Waits for what its reason says; goes on by itself when that changes.',

@@ -84,13 +84,14 @@ def _heartbeat(failure, node, cluster, policy, now):
     beats = failure.evidence.get('beats', 0)
     if beats >= ALIVE_BEATS:
         return Verdict(ALIVE, f'{failure.host} is alive: its nova-compute has sent {beats} '
-                              'heartbeats since the report; use force if you know better')
+                              'heartbeats since the report. If its guests are certainly off, '
+                              'report it again with force')
     if beat is None:
         return Verdict(WAIT, f'Nova has never shown a heartbeat of {failure.host}')
     silent = (beat.looked_at - beat.changed_at).total_seconds()
     if silent < policy.heartbeat_silence:
         return Verdict(WAIT, f'waiting whether the heartbeat of {failure.host} has stopped '
-                             f'(missing for {silent:.0f} of {policy.heartbeat_silence:.0f} s)')
+                             f'(missing for {max(silent, 0.0):.0f} of {policy.heartbeat_silence:.0f} s)')
     others = [n for n in cluster.nodes.values() if n.host != failure.host and n.heartbeat]
     if others and all(
             (n.heartbeat.looked_at - n.heartbeat.changed_at).total_seconds()

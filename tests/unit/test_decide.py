@@ -180,6 +180,9 @@ class TierTest(Case):
         self.assert_goes_to('s2', [
             t.node(DEAD, pool='b'), t.spare('s1'), t.spare('s2', 0.9, pool='b')])
 
+    def test_the_pool_of_an_ordinary_node_is_no_rule(self):
+        self.assert_goes_to('n1', [t.node('n1', pool='b')])
+
     def test_a_spare_already_in_use_is_still_a_spare(self):
         self.assert_goes_to('s1', [t.node('n1'), t.spare('s1', 0.5, enabled=True, parked=False)])
 

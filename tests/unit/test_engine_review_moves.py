@@ -250,9 +250,11 @@ class ClockTest(test_engine_review.Base):
         world = self.world(window=2)
         world.die('c1')
         world.run(lambda: self.acts(world, 'evacuate'))
+        world.settle(1)
         self.jump(world, hours)
         world.run(world.over, seconds=120)
         self.assertRecovered(world)
+        self.assertEqual({'moved': 8}, test_engine._count(world.moves()))
 
     def test_a_jump_ends_no_quiet_period(self):
         world = self.world(quiet=40.0)
@@ -260,6 +262,7 @@ class ClockTest(test_engine_review.Base):
         world.die('c1')
         world.run(lambda: self.acts(world, 'evacuate'))
         lost = self.acts(world, 'evacuate')[0]
+        world.settle(1)
         self.jump(world, 1)
         world.settle(30)
         self.assertEqual(1, self.acts(world, 'evacuate').count(lost))

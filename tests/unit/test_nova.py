@@ -19,7 +19,7 @@ class Base(testtools.TestCase):
         self.fake = fake_nova.FakeNova().start()
         self.addCleanup(self.fake.stop)
         self.session = self.fake.session()
-        self.nova = nova.Nova(self.session, 'R', 'public', timeout=0.5)
+        self.nova = nova.Nova(self.session, 'R', 'public', timeout=20.0)
 
     def queries(self, path):
         return [call.query for call in self.fake.calls if call.path == path]

@@ -12,8 +12,8 @@ OPTS = [
                      'down and dismissed.'),
     cfg.FloatOpt('heartbeat_silence', default=25.0, min=1.0,
                  help='Seconds without a new heartbeat that confirm a report. Must be more than '
-                      "twice Nova's report_interval (10 s by default), or a living host can be "
-                      'taken for dead.'),
+                      "twice Nova's report_interval (10 s by default) and more than twice "
+                      '[collector] interval, or a living host can be taken for dead.'),
     cfg.FloatOpt('check_interval', default=1.0, min=0.1,
                  help='Seconds between looks at the heartbeats while a report is being checked.'),
 ]

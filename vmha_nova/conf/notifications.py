@@ -14,7 +14,9 @@ OPTS = [
     cfg.ListOpt('nova_topics', default=['versioned_notifications'],
                 help="Nova's [notifications] versioned_notifications_topics. Empty: not listened "
                      'to; moves are then followed by polling only.'),
-    cfg.StrOpt('pool', default='vmha-engine',
-               help='Name of the queues of this service, so that other consumers of the same '
-                    'notifications miss nothing. "-nova" is appended for the second one.'),
+    cfg.StrOpt('nova_pool', default='vmha-engine-nova',
+               help="Name of a queue of our own for Nova's notifications, so that other consumers "
+                    'of the same topics miss nothing. Where nobody else reads them, give an '
+                    "empty name: then Nova's own queues are read, which otherwise grow for "
+                    'ever.'),
 ]

@@ -8,8 +8,10 @@ OPTS = [
     cfg.StrOpt('region_name', help='Region whose endpoints are used.'),
     cfg.StrOpt('interface', default='internal', choices=['internal', 'public', 'admin'],
                help='Kind of endpoint that is used.'),
-    cfg.FloatOpt('request_timeout', default=60.0, min=1.0,
-                 help='Seconds after which a call to Nova or Placement is given up.'),
+    cfg.FloatOpt('request_timeout', default=75.0, min=1.0,
+                 help='Seconds after which a call to Nova or Placement is given up. Nova waits '
+                      '60 s for a cell whose database is silent; below that, nothing is learnt '
+                      'of the other cells either.'),
 ]
 
 
