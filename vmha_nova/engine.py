@@ -5,6 +5,7 @@
               Work.advance()    the next thing for each recovery (recovery.py)
               keep_spares()     spares wait with scheduling turned off
               release()         hosts that are in service again
+              keep_up()         say that we lead; keep the measured load for others to see
 
 The loop itself never waits for Nova: whatever does runs as a job, and the loop goes on with the
 rest and takes the answer when it is there. Anything that happens elsewhere (a notification, a
@@ -23,6 +24,7 @@ from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 IDLE, BUSY = 1.0, 0.25                  # seconds between cycles nobody wakes
+KEEP_UP = 5.0                           # seconds between writes while nothing happens
 SAY_AGAIN = 60.0                        # seconds before a condition is put in other words
 SPARE_REASON = recovery_work.SPARE_REASON
 
@@ -58,6 +60,7 @@ class Engine:
         self._stop = threading.Event()
         self._said = {}
         self._idle = idle
+        self._kept_at, self._loads = None, {}
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
         self.work = recovery_work.Work(store, nova, collector, fence, storage, self.jobs, clock,
                                        settings)
@@ -110,6 +113,7 @@ class Engine:
                       view.cluster, open_)
         self._try('keeping the spares', self.keep_spares, view)
         self._try('hosts in service again', self.release, view)
+        self._try('keeping up', self.keep_up, view)
         self.jobs.sweep()
         if view.reports or view.recoveries:
             return BUSY
@@ -279,6 +283,19 @@ class Engine:
                     and node.heartbeat.changed_at > recovery.ended_at):
                 self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
                 LOG.info('%s is in service again', host)
+
+    def keep_up(self, view):
+        """Now and then: find out if another engine leads, and write down the measured load.
+
+        An idle engine that was replaced would else end at the first report it should act upon.
+        """
+        now = self.clock()
+        if self._kept_at is not None and (now - self._kept_at).total_seconds() < KEEP_UP:
+            return
+        loads = {n.host: (n.cpu_share, n.cpu_share_at) for n in view.cluster.nodes.values()
+                 if n.cpu_share is not None}
+        self.store.save_loads(self.term, dict(loads.items() - self._loads.items()))
+        self._kept_at, self._loads = now, loads
 
     def _say(self, key, text, level, **values):
         """Log and note a standing condition: once, and when its words change, but not often."""

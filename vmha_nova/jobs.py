@@ -32,7 +32,7 @@ class Jobs:
 
     def __init__(self, executor, wake, clock):
         self._executor = executor
-        self._wake = wake
+        self.wake = wake
         self._clock = clock
         self._running = {}
         self._failed = {}
@@ -44,7 +44,7 @@ class Jobs:
         if key not in self._running:
             future = self._executor.submit(function, *args)
             self._running[key] = future
-            future.add_done_callback(lambda _future: self._wake())
+            future.add_done_callback(lambda _future: self.wake())
 
     def collect(self, key):
         """The Result of an ended job, once; None while there is none."""

@@ -413,6 +413,7 @@ class Work:
             values.update(released_at=self.clock())
         self._set(recovery, **values)
         LOG.info('recovery %s of %s: %s, %s', recovery.id, recovery.host, step.state, step.reason)
+        self.jobs.wake()                # the next stage begins at once
 
     def _give_up_spares(self, recovery):
         """Where policy says so, the spares this recovery took are ordinary nodes from now on."""

@@ -91,7 +91,8 @@ def _heartbeat(failure, node, cluster, policy, now):
     silent = (beat.looked_at - beat.changed_at).total_seconds()
     if silent < policy.heartbeat_silence:
         return Verdict(WAIT, f'waiting whether the heartbeat of {failure.host} has stopped '
-                             f'(missing for {max(silent, 0.0):.0f} of {policy.heartbeat_silence:.0f} s)')
+                             f'(missing for {max(silent, 0.0):.0f} of '
+                             f'{policy.heartbeat_silence:.0f} s)')
     others = [n for n in cluster.nodes.values() if n.host != failure.host and n.heartbeat]
     if others and all(
             (n.heartbeat.looked_at - n.heartbeat.changed_at).total_seconds()

@@ -34,6 +34,13 @@ class BadMessageTest(base.LabTest):
                  'message_id': '1', 'timestamp': '', 'payload': payload, **values}
         return json.dumps({'oslo.version': '2.0', 'oslo.message': json.dumps(inner)})
 
+    def waiting(self):
+        """How many messages are in the queue, the one that is being handled not counted."""
+        url = self.lab.urls['transport_url'].replace('rabbit://', 'amqp://')
+        with kombu.Connection(url) as connection:
+            return connection.default_channel.queue_declare(
+                'vmha.error', passive=True).message_count
+
     def test_a_row_each_and_no_action(self):
         for body, content_type in (
                 ('{"this is": no JSON', 'application/json'), ('plain text', 'text/plain'),
@@ -49,6 +56,10 @@ class BadMessageTest(base.LabTest):
             return sum(e.repeats + 1 for e in self.store.events() if e.kind == 'malformed')
         self.wait('every one is noted', lambda: malformed() >= 9, 30)
         self.assertEqual([], self.store.failures())
+        self.wait('none of them comes back', lambda: not self.waiting(), 10)
+        noted = malformed()
+        time.sleep(2)
+        self.assertEqual(noted, malformed())
 
         # The listener still listens: what makes sense is taken, and judged.
         self.vmha.publish_host_down('compute99', 'typing error', 'test')

@@ -401,6 +401,25 @@ class KilledTest(Base):
         self.assertEqual([], self.acts(world, 'force_down'))
 
 
+class IdleTest(Base):
+    def test_an_idle_engine_finds_out_that_another_one_leads(self):
+        world = self.world()
+        old = world.engine
+        world.start()
+        world.step()
+        with self.assertRaises(exception.TermLost):
+            for _ in range(20):
+                world.nova.tick(0.5)
+                old.cycle()
+
+    def test_the_measured_load_is_there_for_others_to_see(self):
+        world = self.world()
+        world.collector.on_metrics('c2', [
+            {'nova_object.data': {'name': 'cpu.percent', 'value': 42}}])
+        world.settle(8)
+        self.assertEqual(0.42, world.store.loads()['c2'][0])
+
+
 class AbsenceTest(Base):
     """What a list lacks is not gone."""
 

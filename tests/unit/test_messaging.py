@@ -98,6 +98,15 @@ class HostDownTest(Base):
         self.assertEqual(REQUEUE, self.send(self.GOOD))
         self.assertEqual(REQUEUE, self.send({}))
 
+    def test_what_cannot_be_taken_apart_does_not_come_back_for_ever(self):
+        incoming = type('Incoming', (), {'ctxt': {}, 'message': {
+            'priority': None, 'event_type': messaging.HOST_DOWN, 'payload': {}}})()
+        self.assertEqual(HANDLED, messaging._Dispatcher(self.endpoint).dispatch(incoming))
+        self.assertEqual(['malformed'], [e.kind for e in self.store.events()])
+        incoming.message = dict(incoming.message, priority='ERROR', payload=self.GOOD)
+        messaging._Dispatcher(self.endpoint).dispatch(incoming)
+        self.assertEqual(['c1'], [f.host for f in self.store.failures()])
+
     def test_evidence_of_ours_cannot_come_from_outside(self):
         self.send({**self.GOOD, 'evidence': {'beats': 0, 'baseline': 'x', 'pdu': 'off'}})
         self.assertEqual({'pdu': 'off'}, self.store.failures()[0].evidence)

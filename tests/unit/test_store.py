@@ -143,6 +143,13 @@ class StoreScenarios:
         db.note('warning', 'x', 'another line')
         self.assertEqual([2, 0], [e.repeats for e in db.events()])
 
+    def test_measured_load(self):
+        db = self.open()
+        term, at = db.take_lead('a'), now()
+        db.save_loads(term, {'h1': (0.25, at), 'h2': (0.5, at)})
+        db.save_loads(term, {'h1': (0.75, at)})
+        self.assertEqual({'h1': (0.75, at), 'h2': (0.5, at)}, db.loads())
+
     def test_what_is_not_there(self):
         db = self.open()
         with self.assertRaises(exception.NotFound):

@@ -154,22 +154,26 @@ def _cluster(conf, store):
         print(f'vmha-manage: {problem}', file=sys.stderr)
     if cluster.nodes_at is None or cluster.instances_at is None:
         raise exception.Unreachable('the cloud could not be read')
+    loads = store.loads()               # what the engine has heard; Nova cannot be asked
+    cluster = dataclasses.replace(cluster, nodes={
+        host: dataclasses.replace(node, cpu_share=loads[host][0], cpu_share_at=loads[host][1])
+        if host in loads else node for host, node in cluster.nodes.items()})
     return engine.with_marks(cluster, store.marks())
 
 
 def load_list(args, conf, store):
-    """Show how loaded each compute node is, as Nova and Placement say now."""
+    """Show how loaded each compute node is, by Nova, Placement and what was measured last."""
     cluster = _cluster(conf, store)
     rows = []
     for node in sorted(cluster.nodes.values(), key=lambda n: n.host):
         row = dict(host=node.host, spare=node.spare, up=node.up, enabled=node.enabled,
                    zone=node.zone, instances=len(cluster.on(node.host)),
-                   measured_cpu=node.cpu_share)
+                   measured_cpu=node.cpu_share, measured_at=node.cpu_share_at)
         for name, key in (('vcpu', 'VCPU'), ('memory', 'MEMORY_MB')):
             row[name] = f'{node.used.get(key, 0)}/{node.capacity.get(key, "?")}'
         rows.append(row)
     _show(args, ('host', 'spare', 'up', 'enabled', 'zone', 'instances', 'vcpu', 'memory',
-                 'measured_cpu'), rows)
+                 'measured_cpu', 'measured_at'), rows)
 
 
 def plan_show(args, conf, store):

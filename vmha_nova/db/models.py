@@ -79,6 +79,15 @@ class HostMark(Base):
     updated_at = _time()
 
 
+class NodeLoad(Base):
+    """The CPU load of a node as last measured; only notifications tell it, and only the engine."""
+
+    __tablename__ = 'node_load'
+    host = orm.mapped_column(sa.String(255), primary_key=True)
+    cpu_share = orm.mapped_column(sa.Float, nullable=False)
+    cpu_share_at = _time(nullable=False)
+
+
 class HostFailure(Base):
     """A report that a host is down, of any origin."""
 

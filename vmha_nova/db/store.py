@@ -204,6 +204,12 @@ class Store:
         """All host marks, by host."""
         return {m.host: m for m in self._all(model.HostMark, sa.select(models.HostMark))}
 
+    def loads(self):
+        """The measured CPU shares: host -> (share, when it was measured)."""
+        with self._reader() as session:
+            return {row.host: (row.cpu_share, row.cpu_share_at)
+                    for row in session.scalars(sa.select(models.NodeLoad))}
+
     def failures(self, open_only=False, limit=1000):
         """Reports, oldest first; with ``open_only`` those the engine still has to judge."""
         query = sa.select(models.HostFailure).order_by(models.HostFailure.id.desc()).limit(limit)
@@ -263,6 +269,13 @@ class Store:
         return self._all(model.Event, query)[::-1]
 
     # -- the leading engine writes --------------------------------------------------------------
+    def save_loads(self, term, loads):
+        """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""
+        with self._writer() as session:
+            self._leading(session, term)
+            for host, (share, at) in loads.items():
+                session.merge(models.NodeLoad(host=host, cpu_share=share, cpu_share_at=at))
+
     def set_failure(self, term, failure_id, state, detail='', **values):
         """Change the state of a report."""
         with self._writer() as session:

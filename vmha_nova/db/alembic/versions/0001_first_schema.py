@@ -51,6 +51,11 @@ def upgrade():
         sa.Column('parked', sa.Boolean(), nullable=False),
         sa.Column('updated_at', TIME, nullable=True),
         sa.PrimaryKeyConstraint('host'))
+    op.create_table('node_load',
+        sa.Column('host', sa.String(length=255), nullable=False),
+        sa.Column('cpu_share', sa.Float(), nullable=False),
+        sa.Column('cpu_share_at', TIME, nullable=False),
+        sa.PrimaryKeyConstraint('host'))
     op.create_table('leader',
         sa.Column('id', sa.Integer(), autoincrement=False, nullable=False),
         sa.Column('term', sa.Integer(), nullable=False),
