@@ -18,6 +18,7 @@ LOG = logging.getLogger(__name__)
 EXCHANGE = TOPIC = 'vmha'
 HOST_DOWN = 'compute.host.down'
 STOP_SECONDS = 5
+DRIVERS = 'oslo.messaging._drivers'     # oslo.log's name for the loggers of oslo_messaging
 NEEDED = ('host', 'reason', 'source', 'detected_at')
 # Ours end with these; they are what a recovery waits for.
 MOVED = ('instance.rebuild', 'instance.evacuate', 'instance.power_o', 'compute_task.')
@@ -184,9 +185,11 @@ class _Dispatcher(dispatcher.NotificationDispatcher):
 
     def dispatch(self, incoming):
         try:
-            return super().dispatch(incoming)
+            result = super().dispatch(incoming)
         except Exception as e:
             return self.endpoint.drop(f'a message that cannot be taken apart was dropped: {e}')
+        # None: of no priority that notifications have.
+        return result or self.endpoint.drop('a message without a known priority was dropped')
 
 
 class Undecodable(logging.Handler):
@@ -230,8 +233,7 @@ class Listeners:
 
     def start(self):
         """Listen in threads of their own; a bus that is away is waited for."""
-        for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
-            logging.getLogger(name).addHandler(self._undecodable)
+        logging.getLogger(DRIVERS).addHandler(self._undecodable)
         for server in self._listeners:
             # start() returns only once the bus answers.
             threading.Thread(target=server.start, daemon=True).start()
@@ -245,5 +247,4 @@ class Listeners:
             ending = threading.Thread(target=lambda s=server: (s.stop(), s.wait()), daemon=True)
             ending.start()
             ending.join(STOP_SECONDS)
-        for name in ('oslo_messaging._drivers', 'oslo_messaging.notify'):
-            logging.getLogger(name).removeHandler(self._undecodable)
+        logging.getLogger(DRIVERS).removeHandler(self._undecodable)

@@ -103,7 +103,11 @@ class HostDownTest(Base):
             'priority': None, 'event_type': messaging.HOST_DOWN, 'payload': {}}})()
         self.assertEqual(HANDLED, messaging._Dispatcher(self.endpoint).dispatch(incoming))
         self.assertEqual(['malformed'], [e.kind for e in self.store.events()])
-        incoming.message = dict(incoming.message, priority='ERROR', payload=self.GOOD)
+        incoming.message = {}
+        self.assertEqual(HANDLED, messaging._Dispatcher(self.endpoint).dispatch(incoming))
+        self.assertIn('without a known priority', self.store.events()[-1].text)
+        incoming.message = {'priority': 'ERROR', 'event_type': messaging.HOST_DOWN,
+                            'payload': self.GOOD}
         messaging._Dispatcher(self.endpoint).dispatch(incoming)
         self.assertEqual(['c1'], [f.host for f in self.store.failures()])
 

@@ -368,11 +368,8 @@ def _tune_sqlite(engine):
     @sa.event.listens_for(engine, 'connect')
     def _connect(connection, _record):
         connection.execute('PRAGMA busy_timeout = 15000')
-        connection.execute('PRAGMA journal_mode = WAL')
 
-    # First in line: oslo.db's own listener begins only where this mark is not set.
-    @sa.event.listens_for(engine, 'begin', insert=True)
-    def _begin(connection):
-        if 'in_transaction' not in connection.info:
-            connection.exec_driver_sql('BEGIN IMMEDIATE')
-            connection.info['in_transaction'] = True
+    # oslo.db begins transactions itself, with a plain BEGIN.
+    @sa.event.listens_for(engine, 'before_cursor_execute', retval=True)
+    def _begin(_connection, _cursor, statement, parameters, _context, _executemany):
+        return ('BEGIN IMMEDIATE' if statement == 'BEGIN' else statement), parameters
