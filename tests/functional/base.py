@@ -26,10 +26,17 @@ def the_lab():
             _lab = lab.Lab.load(mine)
         else:
             folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-functional-')) / 'lab'
-            # The logs of a failed run are worth keeping; CI machines are thrown away anyway.
-            atexit.register(lambda: lab.tear_down(folder, wipe='VMHA_KEEP_LOGS' not in os.environ))
+            atexit.register(_end, folder)
             _lab = lab.Lab.up(folder, hosts=4)
     return _lab
+
+
+def _end(folder):
+    """Stop the lab; VMHA_KEEP_LOGS keeps its folder."""
+    keep = 'VMHA_KEEP_LOGS' in os.environ
+    lab.tear_down(folder, wipe=not keep)
+    if not keep:
+        folder.parent.rmdir()
 
 
 class LabTest(unittest.TestCase):
