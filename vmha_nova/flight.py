@@ -15,6 +15,9 @@ from vmha_nova import states
 
 LOG = logging.getLogger(__name__)
 EAGER = 0.5                             # seconds between looks while notifications come
+# Nova sends rebuild.end before it writes the new host and ends the record: for so many seconds
+# after a notification it is worth looking again.
+SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
 
 
@@ -153,7 +156,8 @@ class Flight:
         if not seen.error and not any(
                 m.state in states.IN_FLIGHT or m.state == 'waiting' for m in rows):
             return False
-        poked = self._poked_at is not None and self._poked_at >= seen.asked_at
+        poked = self._poked_at is not None and (
+            (seen.asked_at - self._poked_at).total_seconds() <= SETTLES)
         return age >= (EAGER if poked else self.settings.follow_interval)
 
     def _read(self, recovery):
