@@ -35,7 +35,7 @@ _HIGH, _LOW = 90, 10
 _GRACE = 20             # seconds that Nova has to show what the service says is done
 _UNSAFE = '''
 !!  UNSAFE: this engine runs with [fence] unsafe_without_fence = true.
-!!  It takes every report's word that the host is dead, and makes sure of nothing.
+!!  It takes a report and missing heartbeats for death, and makes sure of nothing.
 !!  Here that harms nobody: Nova's fake virt driver runs no guests and writes no
 !!  disks. With real guests, two of them could write to one disk: never do this.
 '''

@@ -55,6 +55,15 @@ class RecoveryTest(Base):
         self.assertEqual([('fence', 'done'), ('force_down', 'done'), ('disable', 'done'),
                           ('enable_spare', 'done')], kinds)
 
+    def test_a_notification_that_comes_before_its_record(self):
+        world = self.world(follow_interval=60.0)
+        world.die('c1')
+        world.run(lambda: any(m.state == 'accepted' for m in world.moves().values())
+                  if world.store.recoveries() else False)
+        world.settle(1)
+        world.engine.moved()            # rebuild.end; the records say so a second or two later
+        world.run(lambda: any(m.state == 'moved' for m in world.moves().values()), seconds=5)
+
     def test_a_spare_becomes_an_ordinary_node_where_that_is_wanted(self):
         world = self.world(spare_after='ordinary')
         world.die('c1')
