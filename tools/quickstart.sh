@@ -49,6 +49,7 @@ began=$(date +%s.%N)
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vmha-lab
 log=$cache/project-venv.log
+. "$root/tools/common.sh"
 
 say() { printf '[%6.1f s] %s\n' "$(awk "BEGIN { print $(date +%s.%N) - $began }")" "$*"; }
 
@@ -62,19 +63,6 @@ fail() {
 }
 
 # -- what the system has to have ----------------------------------------------------------------
-
-# Print the first Python that is new enough and can make a virtual environment.
-find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 /usr/bin/python3}; do
-        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
-                2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
-    done
-    return 1
-}
 
 prepare_system() {
     local wanted=() apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=600)
@@ -90,19 +78,6 @@ prepare_system() {
     say "installing ${wanted[*]} ..."
     { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${wanted[@]}"; } \
         >>"$log" 2>&1 || fail "could not install ${wanted[*]}"
-}
-
-# pbr takes the version from git. Git refuses a repository that belongs to somebody else (root in a
-# container, and a mounted checkout); here that is meant.
-prepare_git() {
-    local n=${GIT_CONFIG_COUNT:-0}
-    if ! git -C "$root" rev-parse --git-dir >/dev/null 2>&1; then
-        export GIT_CONFIG_COUNT=$((n + 1))
-        export "GIT_CONFIG_KEY_$n=safe.directory" "GIT_CONFIG_VALUE_$n=$root"
-    fi
-    if ! git -C "$root" rev-parse --verify --quiet HEAD >/dev/null 2>&1; then
-        export PBR_VERSION=${PBR_VERSION:-0.0.0}
-    fi
 }
 
 # -- the environment of vmha_nova and of the lab's own code ---------------------------------------

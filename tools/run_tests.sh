@@ -42,6 +42,7 @@ exec </dev/null
 cd "$(dirname "$0")/.." || exit 2
 root=$PWD
 host=$root/.tox-host
+. "$root/tools/common.sh"
 passed=0
 failed=0
 
@@ -66,19 +67,6 @@ interrupted() {
 trap interrupted INT TERM HUP
 
 # -- what the system has to have ----------------------------------------------------------------
-
-# Print the first Python that is new enough and can make a virtual environment.
-find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11 /usr/bin/python3}; do
-        if "$candidate" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' \
-                2>/dev/null; then
-            command -v "$candidate"
-            return
-        fi
-    done
-    return 1
-}
 
 is_installed() {
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
@@ -111,20 +99,6 @@ prepare_system() {
     fi
     python=$(find_python) || stop 'no Python >= 3.11 with the venv and ensurepip modules'
     command -v git >/dev/null || stop 'no git'
-}
-
-# pbr takes the version from git, and pre-commit the list of files. Git refuses a repository that
-# belongs to somebody else (a container's root and a mounted checkout); here that is meant.
-prepare_git() {
-    local n=${GIT_CONFIG_COUNT:-0}
-    if ! git rev-parse --git-dir >/dev/null 2>&1; then
-        export GIT_CONFIG_COUNT=$((n + 1))
-        export "GIT_CONFIG_KEY_$n=safe.directory" "GIT_CONFIG_VALUE_$n=$root"
-    fi
-    if ! git rev-parse --verify --quiet HEAD >/dev/null 2>&1; then
-        echo 'No git history here: the version is taken to be 0.0.0. The lint needs a git repository.'
-        export PBR_VERSION=${PBR_VERSION:-0.0.0}
-    fi
 }
 
 prepare_tox() {
@@ -185,7 +159,7 @@ run_tests() {
 }
 
 prepare_system
-prepare_git
+prepare_git 'No git history here: the version is taken to be 0.0.0. The lint needs a git repository.'
 prepare_tox
 [ -n "$lint" ] && run_lint pep8
 [ -n "$unit" ] && run_tests py3

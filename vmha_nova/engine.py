@@ -26,7 +26,6 @@ LOG = logging.getLogger(__name__)
 IDLE, BUSY = 1.0, 0.25                  # seconds between cycles nobody wakes
 KEEP_UP = 5.0                           # seconds between writes while nothing happens
 SAY_AGAIN = 60.0                        # seconds before a condition is put in other words
-SPARE_REASON = recovery_work.SPARE_REASON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +256,7 @@ class Engine:
         def act():
             # Noted first: killed in between, the node is still known to be ours to enable.
             self.store.set_mark(host, parked=True)
-            self.nova.disable(node.service_id, SPARE_REASON)
+            self.nova.disable(node.service_id, recovery_work.SPARE_REASON)
             return 'done', 'scheduling is off until a recovery needs it', {}
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
@@ -268,7 +267,7 @@ class Engine:
     def _unpark(self, host):
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
-        if not node.enabled and node.disabled_reason == SPARE_REASON:
+        if not node.enabled and node.disabled_reason == recovery_work.SPARE_REASON:
             self.work.step('unpark', host, None, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it is no spare any more', {}))[1])
             self.collector.refresh_services()
@@ -319,7 +318,7 @@ def with_marks(cluster, marks):
         cluster.nodes[h], spare=m.spare, pool=m.pool, maintenance=m.maintenance,
         # Where somebody has put another reason, it is theirs: not to be enabled by us.
         parked=m.parked and (cluster.nodes[h].enabled
-                             or cluster.nodes[h].disabled_reason == SPARE_REASON))
+                             or cluster.nodes[h].disabled_reason == recovery_work.SPARE_REASON))
               for h, m in marks.items() if h in cluster.nodes}
     if not marked:
         return cluster

@@ -19,22 +19,11 @@ import uuid
 from keystoneauth1.identity import v3
 from keystoneauth1 import session
 
+from tests.unit import clock as clocks
+
 START = datetime.datetime(2026, 11, 23, 12, tzinfo=datetime.timezone.utc)
 
 Call = collections.namedtuple('Call', 'method path query microversion body')
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-    def tick(self, seconds):
-        self.now += datetime.timedelta(seconds=seconds)
 
 
 def stamp(time):
@@ -63,7 +52,7 @@ class FakeNova:
     """The cloud behind the three services; its attributes may be changed at any time."""
 
     def __init__(self, clock=None, page_size=1000, max_version='2.96'):
-        self.clock = clock or Clock()
+        self.clock = clock or clocks.Clock(START)
         self.page_size = page_size
         self.max_version = max_version
         self.services = {}                      # host -> record

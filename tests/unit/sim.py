@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import datetime
 
+from tests.unit import clock as clocks
 from vmha_nova import clock
 from vmha_nova import collector
 from vmha_nova.db import store
@@ -26,19 +27,6 @@ WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_move
 
 class Killed(BaseException):
     """kill -9 of the engine."""
-
-
-class Clock:
-    """Virtual time."""
-
-    def __init__(self):
-        self.now = START
-
-    def __call__(self):
-        return self.now
-
-    def tick(self, seconds):
-        self.now += datetime.timedelta(seconds=seconds)
 
 
 @dataclasses.dataclass
@@ -271,7 +259,7 @@ class World:
     """A simulated cloud with one engine that can be killed and started again."""
 
     def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), **policy):
-        self.clock = Clock()
+        self.clock = clocks.Clock(START)
         self.offset = datetime.timedelta()      # what the clock of our machine is set by
         self.ours = clock.Steady(lambda: self.clock() + self.offset,
                                  lambda: self.clock().timestamp())

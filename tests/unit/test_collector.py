@@ -7,6 +7,7 @@ import time
 
 import testtools
 
+from tests.unit import clock as clocks
 from tests.unit import fake_nova
 from vmha_nova import collector
 from vmha_nova import exception
@@ -24,7 +25,7 @@ class Base(testtools.TestCase):
 
     def setUp(self):
         super().setUp()
-        self.clock = fake_nova.Clock()
+        self.clock = clocks.Clock(fake_nova.START)
         self.fake = fake_nova.FakeNova(self.clock).start()
         self.addCleanup(self.fake.stop)
         self.collector = self.new_collector()
@@ -123,7 +124,7 @@ class CallsTest(Base):
     def test_a_large_cloud_costs_the_calls_of_a_small_one(self):
         small = self.calls_of_a_minute(10, 50)
         self.fake.stop()
-        self.clock = fake_nova.Clock()
+        self.clock = clocks.Clock(fake_nova.START)
         self.fake = fake_nova.FakeNova(self.clock).start()
         self.addCleanup(self.fake.stop)
         self.collector = self.new_collector()
