@@ -18,6 +18,7 @@ import threading
 
 from vmha_nova import exception
 from vmha_nova import jobs
+from vmha_nova import lead
 from vmha_nova import recovery as recovery_work
 from vmha_nova import states
 from vmha_nova import verdict
@@ -51,18 +52,19 @@ class Engine:
         self.store = store
         self.nova = nova
         self.collector = collector
+        self.storage = storage
         self.clock = clock
         self.holder = holder
         self.settings = settings
-        self.term = None
+        self.lead = storage.lead = lead.Lead(store)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._said = {}
         self._idle = idle
         self._kept_at, self._loads = None, {}
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
-        self.work = recovery_work.Work(store, nova, collector, fence, storage, self.jobs, clock,
-                                       settings)
+        self.work = recovery_work.Work(store, self.lead, nova, collector, fence, storage,
+                                       self.jobs, clock, settings)
 
     # -- the loop -------------------------------------------------------------------------------
     def run(self):
@@ -73,7 +75,7 @@ class Engine:
             self._wake.clear()
             try:
                 if self.term is None:
-                    self.lead()
+                    self.take_lead()
                 pause = self.cycle()
             except exception.StoreUnavailable as e:
                 self._say('store', f'nothing is done while {e}', logging.ERROR)
@@ -93,9 +95,14 @@ class Engine:
         self.work.flight.poke()
         self._wake.set()
 
-    def lead(self):
+    @property
+    def term(self):
+        """The term in which this engine leads or has led, None before."""
+        return self.lead.term
+
+    def take_lead(self):
         """Take the lead; the engine that had it can write no more."""
-        self.term = self.work.term = self.work.flight.term = self.store.take_lead(self.holder)
+        self.lead.take(self.holder)
         LOG.info('%s leads with term %d', self.holder, self.term)
 
     def cycle(self):
@@ -111,7 +118,8 @@ class Engine:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
                       view.cluster, open_)
         self._try('keeping the spares', self.keep_spares, view)
-        self._try('hosts in service again', self.release, view)
+        for host, recovery in view.out.items():
+            self._try(f'{host}, which is out', self.watch_over, recovery, view)
         self._try('keeping up', self.keep_up, view)
         self.jobs.sweep()
         if view.reports or view.recoveries:
@@ -132,7 +140,7 @@ class Engine:
     def observe(self):
         """Everything the cycle works on, read once."""
         marks = self.store.marks()
-        cluster = with_marks(self.collector.snapshot, marks)
+        cluster = self.storage.with_backends(with_marks(self.collector.snapshot, marks))
         out = {r.host: r for r in self.store.recoveries(unreleased=True)}
         for problem in cluster.problems:
             self._say(('cluster', problem.split(':')[0]), problem, logging.WARNING)
@@ -261,27 +269,33 @@ class Engine:
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
         if node.enabled:                # or somebody has just disabled it, for a reason of theirs
-            self.work.step('park', host, None, act)
+            self.lead.step('park', host, None, act)
             self.collector.refresh_services()
 
     def _unpark(self, host):
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
         if not node.enabled and node.disabled_reason == recovery_work.SPARE_REASON:
-            self.work.step('unpark', host, None, lambda: (
+            self.lead.step('unpark', host, None, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it is no spare any more', {}))[1])
             self.collector.refresh_services()
         self.store.set_mark(host, parked=False)
 
-    def release(self, view):
-        """Note which failed hosts are in service again, so that a new failure counts as new."""
-        for host, recovery in view.out.items():
-            node = view.cluster.nodes.get(host)
-            if (recovery.ended_at is not None and node is not None and node.up
-                    and node.enabled and not node.forced_down and node.heartbeat
-                    and node.heartbeat.changed_at > recovery.ended_at):
-                self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
-                LOG.info('%s is in service again', host)
+    def watch_over(self, recovery, view):
+        """Keep a failed host's fence until it may return; note when it is in service again."""
+        if recovery.ended_at is None:
+            return
+        node = view.cluster.nodes.get(recovery.host)
+        reason = self.work.guard.watch_over(recovery, node)
+        if reason:
+            self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
+                      logging.WARNING)
+        elif reason == '' and node is not None and node.up and node.enabled and (
+                not node.forced_down) and (
+                node.heartbeat and node.heartbeat.changed_at > recovery.ended_at):
+            # So that a new failure counts as new.
+            self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
+            LOG.info('%s is in service again', recovery.host)
 
     def keep_up(self, view):
         """Now and then: find out if another engine leads, and write down the measured load.
@@ -316,6 +330,7 @@ def with_marks(cluster, marks):
     """The cluster with what the database knows of its hosts."""
     marked = {h: dataclasses.replace(
         cluster.nodes[h], spare=m.spare, pool=m.pool, maintenance=m.maintenance,
+        backend=m.backend,
         # Where somebody has put another reason, it is theirs: not to be enabled by us.
         parked=m.parked and (cluster.nodes[h].enabled
                              or cluster.nodes[h].disabled_reason == recovery_work.SPARE_REASON))

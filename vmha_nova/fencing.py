@@ -1,16 +1,29 @@
-"""Fences: what proves that a dead host can write no more. And whether the storage is ready.
+"""Fences: what proves that a dead host can write no more.
 
-A fence is an object with ``name``, ``proves`` (one line for the operator) and
-``fence(host) -> evidence dict``, which raises FenceFailed. Storage has ``ready() -> ''`` or the
-reason why moves must wait.
+A fence is an object with ``name``, ``proves`` (one line for the operator), ``lasting`` (whether
+something stays in force that has to be watched and taken back) and three methods, which raise
+VmhaErrors, FenceFailed above all:
+
+- ``plan(host, ours)`` -> what it is going to do, recorded before it is done;
+- ``fence(host, plan)`` -> the evidence, recorded after;
+- ``keep(host, evidence)`` -> evidence that replaces it, None where all is in force as recorded.
+
+A lasting one has ``lift(ranges)`` too.
 """
+
+import ipaddress
+import logging
+import time
 
 from vmha_nova import exception
 
+LOG = logging.getLogger(__name__)
 UNSAFE = ('[fence] driver = none proves nothing about the dead host: a guest that still runs '
           'there would write to the same disk as its copy. Only where that cannot be (a test '
           "cloud with Nova's fake virt driver) or where you make sure of it yourself, set "
           '[fence] unsafe_without_fence = true')
+PAUSE = 0.2                             # seconds between looks whether the fence is in force
+SLICE = 1.0                             # seconds for OSDs to say so
 
 
 class NoFence:
@@ -21,22 +34,153 @@ class NoFence:
 
     name = 'none'
     proves = "nothing: the operator's word that a host reported down cannot write"
+    lasting = False
 
     def __init__(self, unsafe_without_fence):
         if not unsafe_without_fence:
             raise exception.ConfigurationError(UNSAFE)
 
-    def fence(self, host):
-        """Return the operator's word as the evidence."""
+    def plan(self, host, ours=()):
+        """Return the operator's word."""
         return {'driver': self.name, 'host': host,
                 'word': '[fence] unsafe_without_fence = true, set by the operator'}
 
+    def fence(self, host, plan):
+        """Return the operator's word as the evidence."""
+        return plan
 
-class UncheckedStorage:
-    """Storage nobody asks: always ready, and its backends unknown."""
 
-    name = 'none'
+class StorageFence:
+    """Shuts the dead host's clients out of the Ceph cluster: they can read and write no more.
 
-    def ready(self):
-        """'' always."""
-        return ''
+    Every client on record of the host is put on Ceph's blocklist by itself, and, where ``ranged``,
+    the host's addresses as a whole, so that no client is missed that was never seen. It counts
+    once an OSD map that has every entry was read back, and every OSD that leads placement groups
+    of the pools with disks, but for those of the dead host, has shown that it works by that map
+    or a newer one: one that does not would still take a write. (The dead host's own OSDs cannot
+    complete a write without another one.)
+
+    :param ceph: ceph.Ceph
+    :param storage: storage.Storage
+    :param seconds: after which an entry expires; those of a host that is out are put back
+    :param patience: seconds for an entry to be in force everywhere
+    :param refusing: function: [(IP, port)] -> whether all of them refuse connections
+    """
+
+    name = 'storage'
+    proves = 'the storage takes nothing from the clients of the host any more'
+    lasting = True
+
+    def __init__(self, ceph, storage, seconds, ranged, patience=10.0, refusing=lambda ports: False,
+                 monotonic=time.monotonic, sleep=time.sleep):
+        self.ceph = ceph
+        self.storage = storage
+        self.seconds = seconds
+        self.ranged = ranged
+        self.patience = patience
+        self._refusing = refusing
+        self._monotonic = monotonic
+        self._sleep = sleep
+
+    def plan(self, host, ours=()):
+        """The entries, and which ranges were nobody's before: those are ours to lift.
+
+        :param ours: ranges that earlier tries have recorded as ours
+        """
+        addresses = self.storage.addresses(host)
+        clients = self.storage.clients(host)
+        if not addresses and not clients:
+            raise exception.FenceFailed(
+                f'no address is known at which {host} uses the storage: it has no OSD in a CRUSH '
+                'bucket of its name, and Nova shows no address of it; name it in [ceph] '
+                'host_addresses')
+        ranges = sorted(map(_range, addresses)) if self.ranged else []
+        there = self.ceph.map().ranges
+        return {'driver': self.name, 'host': host, 'entries': clients, 'ranges': ranges,
+                'ours': sorted(r for r in ranges if r not in there or r in ours),
+                'whole': self.storage.whole(host)}
+
+    def fence(self, host, plan):
+        """Put the plan in force everywhere; returns it with the OSD map's epoch."""
+        done = self._enforce(host, plan['entries'], plan['ranges'])
+        return {**plan, **done, 'osds_told_dead': self._shorten(host)}
+
+    def keep(self, host, evidence):
+        """Put back what is missing, and add the clients seen since.
+
+        A range covers those too, but once it is lifted, a guest that was cut off all the time
+        writes on, unless its client has an entry of its own.
+        """
+        entries = set(evidence['entries']) | set(self.storage.clients(host))
+        known = self.ceph.map()
+        missing = (set(evidence['entries']) - known.entries) | (
+            set(evidence['ranges']) - known.ranges)
+        if not missing and entries == set(evidence['entries']):
+            return None
+        if missing:
+            LOG.warning('on the blocklist for %s and gone, put back: %s', host,
+                        ', '.join(sorted(missing)))
+        done = self._enforce(host, sorted(entries), evidence['ranges'])
+        return {**evidence, 'entries': sorted(entries), **done, 'ours': sorted(
+            set(evidence['ours']) | missing & set(evidence['ranges']))}
+
+    def lift(self, ranges):
+        """Take ranges off the blocklist; exact entries stay until they expire."""
+        for one in sorted(set(ranges) & self.ceph.map().ranges):
+            self.ceph.remove_range(one)
+        left = set(ranges) & self.ceph.map().ranges
+        if left:
+            raise exception.FenceFailed(f'still on the blocklist: {", ".join(sorted(left))}')
+
+    def _enforce(self, host, entries, ranges):
+        """Add, read back, wait for the OSDs; returns the epoch, and the pools they serve."""
+        end = self._monotonic() + self.patience
+        known = self.ceph.map()
+        entries_left = [e for e in entries if e not in known.entries]
+        ranges_left = [r for r in ranges if r not in known.ranges]
+        if entries_left or ranges_left:
+            self.ceph.add(entries_left, ranges_left, self.seconds)
+        while True:
+            known = self.ceph.map()
+            missing = (set(entries) - known.entries) | (set(ranges) - known.ranges)
+            if not missing:
+                break
+            self._wait(end, f'not on the blocklist: {", ".join(sorted(missing))}')
+        own = {o.id for o in self.storage.osds(host)}
+        pools = self.storage.disk_pools(known)
+        while True:
+            # In slices: the dead host's OSDs do not answer, and are not waited for.
+            late = self.ceph.enforced(known.epoch, pools, SLICE) - own
+            if not late:
+                return {'epoch': known.epoch, 'pools': pools}
+            names = ', '.join(f'osd.{i}' for i in sorted(late))
+            self._wait(end, f'OSD map {known.epoch} is not in use yet by {names}')
+
+    def _wait(self, end, problem):
+        if self._monotonic() >= end:
+            raise exception.FenceFailed(f'{problem} after {self.patience:g} s')
+        self._sleep(PAUSE)
+
+    def _shorten(self, host):
+        """Tell the monitors that OSDs which are certainly gone are dead, so that nobody waits.
+
+        That is certain where Ceph has all of them down and every port of theirs refuses
+        connections: the machine is there, and no such process. To say it of an OSD that lives
+        would break what Ceph promises, and a firewall can refuse, too: neither alone is enough.
+        """
+        try:
+            osds = self.storage.osds(host)
+            ports = [port for osd in osds for port in osd.ports]
+            gone = [osd.id for osd in osds]
+            if not ports or any(osd.up for osd in osds) or not self._refusing(ports):
+                return []
+            self.ceph.mark_dead(gone)
+            return gone
+        except exception.VmhaError as e:        # it only saves time
+            LOG.warning('the OSDs of %s could not be told dead: %s', host, e)
+            return []
+
+
+def _range(ip):
+    """One address as the blocklist's range."""
+    return str(ipaddress.ip_network(ip))

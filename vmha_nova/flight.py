@@ -34,14 +34,14 @@ class Seen:
 class Flight:
     """See the module. ``settings``: model.Policy."""
 
-    def __init__(self, store, nova, collector, jobs, clock, settings):
+    def __init__(self, store, lead, nova, collector, jobs, clock, settings):
         self.store = store
+        self.lead = lead
         self.nova = nova
         self.collector = collector
         self.jobs = jobs
         self.clock = clock
         self.settings = settings
-        self.term = None
         self._poked_at = None
 
     def poke(self):
@@ -123,7 +123,7 @@ class Flight:
                                         f'{found.task_state or "none"}')
         try:
             # A process that slept since it recorded its intent may have been replaced meanwhile.
-            self.store.keep_lead(self.term)
+            self.store.keep_lead(self.lead.term)
         except exception.StoreUnavailable as e:
             raise exception.Unreachable(str(e)) from e
         try:

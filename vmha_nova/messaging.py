@@ -8,6 +8,7 @@ import datetime
 import logging
 import threading
 
+import kombu
 import oslo_messaging
 from oslo_messaging.notify import dispatcher
 from oslo_messaging.notify import listener
@@ -44,6 +45,25 @@ def transport(conf, url, durable=False):
         return oslo_messaging.get_notification_transport(conf, url=str(parsed))
     except oslo_messaging.DriverLoadFailure as e:
         raise exception.ConfigurationError(f'message bus: {e}') from e
+
+
+def probe(conf, seconds=10.0):
+    """Connect to the message buses. Of other kinds than RabbitMQ nothing is said.
+
+    :raises Unreachable: one cannot be reached, or does not let us in.
+    """
+    for url in {conf.notifications.transport_url, conf.notifications.nova_transport_url}:
+        bus = oslo_messaging.TransportURL.parse(conf, url or None)
+        for host in bus.hosts if bus.transport == 'rabbit' else ():
+            try:
+                with kombu.Connection(
+                        hostname=host.hostname, port=host.port or 5672, userid=host.username,
+                        password=host.password, virtual_host=bus.virtual_host or '/',
+                        ssl=conf.oslo_messaging_rabbit.ssl, connect_timeout=seconds) as one:
+                    one.connect()
+            except Exception as e:
+                raise exception.Unreachable(
+                    f'{host.hostname}:{host.port}: {str(e).splitlines()[0] or e!r}') from e
 
 
 def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None):

@@ -53,6 +53,7 @@ class ComputeNode:
     has_room: bool = False
     usage_at: datetime.datetime | None = None   # when capacity and used were read
     cores: int = 0                              # physical, for the measured share; 0: unknown
+    address: str = ''                           # the IP that Nova shows of it
     cpu_share: float | None = None              # measured, from metrics.update
     cpu_share_at: datetime.datetime | None = None
     backend: str = ''                           # where ephemeral disks live; '': not known
@@ -86,8 +87,26 @@ class Instance:
     metadata: typing.Mapping[str, str] = _empty()
     extra_specs: typing.Mapping[str, str] = _empty()
     fault: str = ''
+    # Nova's updated_at as it came: another one means that it was started, stopped, moved, ….
+    stamp: str = ''
+    # Disks that its host's image backend keeps, as that names them: '' the root disk, .eph0, ….
+    kept: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()               # ids of the Cinder volumes attached to it
     # False: its cell was down when Nova listed it, nothing but the id is sure.
     known: bool = True
+    backing: 'Backing | None' = None            # None: no storage is asked about its disks
+
+
+@dataclasses.dataclass(frozen=True)
+class Backing:
+    """Where an instance's disks are, and whether a fence of its host's storage clients is enough.
+
+    Only where both reasons are empty may it be started elsewhere under that fence alone.
+    """
+
+    backend: str = ''                           # that a target must have; '': it needs none
+    local: str = ''                             # a disk is not on the storage: left alone
+    unsure: str = ''                            # something is not known: it waits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +217,7 @@ class Hypervisor:
     host: str                                   # the nova-compute that runs it
     type: str = ''                              # 'ironic' is not ours
     cores: int = 0
+    address: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +251,71 @@ class HostMark:
     pool: str = ''
     maintenance: bool = False
     parked: bool = False
+    backend: str = ''                           # the operator's word, e.g. rbd:vms
+
+
+# -- storage, as Ceph's monitors last described it -----------------------------------------------
+@dataclasses.dataclass(frozen=True)
+class Osd:
+    """One OSD."""
+
+    id: int
+    up: bool
+    inside: bool                                # 'in': data is placed on it
+    bucket: str = ''                            # the CRUSH bucket of type host it is in
+    addresses: frozenset[str] = frozenset()     # IPs it serves and replicates on
+    ports: tuple[tuple[str, int], ...] = ()     # (IP, TCP port) it listens on
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """A Ceph pool."""
+
+    id: int
+    name: str
+    size: int                                   # replicas
+    min_size: int                               # replicas without which it takes no write
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageMap:
+    """One OSD map: who is up, and who may not write.
+
+    Entries of clients are written as Ceph's blocklist has them: ``10.0.0.7:0/123456``, IPv6 in
+    brackets; ranges as CIDR: ``10.0.0.7/32``.
+    """
+
+    fsid: str
+    epoch: int
+    seen_at: datetime.datetime                  # when we asked for it
+    osds: tuple[Osd, ...] = ()
+    pools: typing.Mapping[str, Pool] = _empty()  # by name
+    flags: frozenset[str] = frozenset()          # of the cluster: noout, …
+    entries: frozenset[str] = frozenset()        # single clients on the blocklist
+    ranges: frozenset[str] = frozenset()         # whole addresses on the blocklist
+
+
+@dataclasses.dataclass(frozen=True)
+class OsdState:
+    """Whether the OSDs of a host are down, as a witness of its death."""
+
+    what: str                                   # down, up, partly, none, stale, unknown
+    text: str                                   # in words, for an operator
+    seen_at: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DiskRecord:
+    """Where an instance's disks were found, and who used them, while its host was alive."""
+
+    instance_id: str
+    host: str
+    stamp: str                                  # Instance.stamp when we looked
+    images: typing.Mapping[str, typing.Sequence[str]]   # pool/name -> clients at that host
+    backend: str                                # of the disks that the host's backend keeps
+    problem: str                                # '' or which disk is not on the storage
+    strange: typing.Sequence[str]               # clients at addresses of no host
+    seen_at: datetime.datetime
 
 
 # -- rows, as the store hands them out; states and their meaning are in vmha_nova.states --------

@@ -13,6 +13,7 @@ import logging
 from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
+from vmha_nova import guard
 from vmha_nova import model
 from vmha_nova import moves
 from vmha_nova import states
@@ -44,17 +45,17 @@ class Work:
     :param settings: model.Policy.
     """
 
-    def __init__(self, store, nova, collector, fence, storage, jobs, clock, settings):
+    def __init__(self, store, lead, nova, collector, fence, storage, jobs, clock, settings):
         self.store = store
+        self.lead = lead
         self.nova = nova
         self.collector = collector
         self.fence = fence
-        self.storage = storage
         self.jobs = jobs
         self.clock = clock
         self.settings = settings
-        self.flight = flight.Flight(store, nova, collector, jobs, clock, settings)
-        self.term = None
+        self.guard = guard.Guard(store, lead, nova, fence, storage, jobs, clock)
+        self.flight = flight.Flight(store, lead, nova, collector, jobs, clock, settings)
         self.down = frozenset()         # hosts that failed or are said to have: no targets
         self._seen = {}
 
@@ -100,6 +101,11 @@ class Work:
                                        f'{recovery.host} --force"')
             if found.what == verdict.WAIT:
                 return Hold(found.reason)
+        unread = self.guard.read_disks(recovery, cluster)
+        if unread is None:
+            return None
+        if unread:
+            return Hold(f'where the disks of {recovery.host} are cannot be read: {unread}')
         rows = self._decide(recovery, cluster, rows)
         movable = [m for m in rows if m.state not in states.MOVE_FINAL]
         if not movable:
@@ -112,7 +118,7 @@ class Work:
             return Hold(f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
                         f'{self.settings.max_recoveries}; approve with '
                         f'"vmha-manage recovery approve {recovery.id}"')
-        result = self.jobs.insist(('fence', recovery.id), self._fence, recovery)
+        result = self.jobs.insist(('fence', recovery.id), self.guard.put_up, recovery, cluster)
         if result is None:
             return None
         if result.error:
@@ -130,9 +136,11 @@ class Work:
 
     def prepare(self, recovery, cluster, others):
         """Wait for the storage, and plan with what the host held at its end."""
-        reason = self.storage.ready()
+        reason = self.guard.objection(recovery)
+        if reason is None:
+            return None
         if reason:
-            return Hold(f'the storage is not ready: {reason}')
+            return Hold(reason)
         listed = self.jobs.insist(('list', recovery.id), self._list, recovery)
         if listed is None:
             return None
@@ -153,6 +161,7 @@ class Work:
         if seen.records is None:
             return None                 # nothing is decided before the first look at Nova
         if any(m.state in ('waiting', 'unplaced') for m in rows):
+            self.guard.read_disks(recovery, cluster)
             rows = self._decide(recovery, cluster, rows)
         if all(m.state in states.MOVE_FINAL for m in rows):
             return self._finish(recovery, cluster, rows)
@@ -162,6 +171,12 @@ class Work:
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
                         'nothing is sent until it is off, or until an operator says "vmha-manage '
                         f'recovery approve {recovery.id}"')
+        if any(m.state == 'waiting' for m in rows):
+            reason = self.guard.objection(recovery)
+            if reason:
+                return Hold(reason)
+            if reason is None:
+                return None
         closed = self._enable_targets(recovery, cluster, rows)
         rows = self.flight.send(recovery, cluster, rows, seen, self._change)
         return self._stuck(rows, closed)
@@ -170,7 +185,7 @@ class Work:
     def _decide(self, recovery, cluster, rows):
         """Give every move that waits a target or a reason; add instances not seen before."""
         now = self.clock()
-        cluster = as_found(cluster, rows)
+        cluster = as_found(self.guard.backed(recovery, cluster), rows)
         rows = self._change(recovery, rows, {
             m.id: change for m in rows if m.state in ('waiting', 'unplaced')
             for change in [self._ended_by_others(m, recovery, cluster, now)] if change})
@@ -207,7 +222,7 @@ class Work:
         if not new and not changed:
             return rows
         LOG.info('recovery %s of %s: %s', recovery.id, recovery.host, describe(plan))
-        self.store.save_moves(self.term, recovery.id, new=new, changed=changed)
+        self.store.save_moves(self.lead.term, recovery.id, new=new, changed=changed)
         return self.store.moves(recovery.id)
 
     def _ended_by_others(self, move, recovery, cluster, now):
@@ -243,23 +258,6 @@ class Work:
             node.usage_at is None or move.accepted_at is None or move.accepted_at > node.usage_at)
 
     # -- acting: fence, force_down, disable, enable ----------------------------------------------
-    def step(self, kind, subject, recovery_id, function):
-        """Record, act, record. ``function`` returns (state, detail, evidence)."""
-        step = self.store.begin_step(self.term, kind, subject, recovery_id)
-        try:
-            state, detail, evidence = function()
-        except Exception as e:
-            self.store.end_step(self.term, step, 'failed', str(e))
-            raise
-        self.store.end_step(self.term, step, state, detail, evidence)
-        LOG.info('%s %s: %s%s', kind, subject, state, f' ({detail})' if detail else '')
-
-    def _fence(self, recovery):
-        if any(s.state == 'done' for s in self.store.steps(recovery.id, 'fence')):
-            return
-        self.step('fence', recovery.host, recovery.id,
-                  lambda: ('done', self.fence.proves, self.fence.fence(recovery.host)))
-
     def _take_down(self, recovery):
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes.get(recovery.host)
@@ -275,10 +273,10 @@ class Work:
             if any(s.state in ('done', 'not_ours') for s in mine):
                 continue
             if found and not mine:
-                self.step(kind, recovery.host, recovery.id, lambda: (
+                self.lead.step(kind, recovery.host, recovery.id, lambda: (
                     'not_ours', 'found so; will not be undone', {}))
             else:
-                self.step(kind, recovery.host, recovery.id,
+                self.lead.step(kind, recovery.host, recovery.id,
                           lambda act=act: (act(), ('done', '', {}))[1])
 
     def _list(self, recovery):
@@ -313,7 +311,7 @@ class Work:
             if node.disabled_reason != SPARE_REASON:
                 raise exception.Rejected('somebody else has disabled it '
                                          f'({node.disabled_reason or "no reason given"})')
-            self.step('enable_spare', host, recovery_id,
+            self.lead.step('enable_spare', host, recovery_id,
                       lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
             self.collector.refresh_services()
         self.store.set_mark(host, parked=False)
@@ -388,7 +386,7 @@ class Work:
         evidence = verdict.watch(report, cluster.nodes.get(recovery.host))
         if evidence is None:
             return report
-        self.store.set_failure(self.term, report.id, report.state, report.detail,
+        self.store.set_failure(self.lead.term, report.id, report.state, report.detail,
                                evidence=evidence)
         return dataclasses.replace(report, evidence=evidence)
 
@@ -396,11 +394,11 @@ class Work:
     def _change(self, recovery, rows, changes):
         if not changes:
             return rows
-        self.store.save_moves(self.term, recovery.id, changed=changes)
+        self.store.save_moves(self.lead.term, recovery.id, changed=changes)
         return self.store.moves(recovery.id)
 
     def _set(self, recovery, **values):
-        return self.store.set_recovery(self.term, recovery.id, **values)
+        return self.store.set_recovery(self.lead.term, recovery.id, **values)
 
     def _go(self, recovery, step):
         over = step.state in states.RECOVERY_OVER

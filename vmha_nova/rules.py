@@ -72,7 +72,8 @@ def leave_reason(instance: model.Instance, cluster: model.Cluster, policy: model
     return (_protection(instance, policy)
             or task_reason(instance.task_state)
             or _vm_state(instance.vm_state, policy)
-            or _affinity(instance, cluster))
+            or _affinity(instance, cluster)
+            or (instance.backing.local if instance.backing else ''))
 
 
 def _protection(instance, policy):
@@ -130,7 +131,9 @@ def unknown_reason(instance: model.Instance, host: str, cluster: model.Cluster,
         return 'what it needs is not known'
     if not (node and node.zone or instance.zone):
         return 'its zone is not known'
-    if policy.need_same_backend and not (node and node.backend):
+    if instance.backing is not None and instance.backing.unsure:
+        return instance.backing.unsure
+    if policy.need_same_backend and instance.backing is None and not (node and node.backend):
         return f'the image backend of {host} is not known, and a target must have the same'
     if group_id and group is None:
         return f'its server group {group_id} is not known'
@@ -144,10 +147,13 @@ def wants(instance: model.Instance, node: model.ComputeNode | None,
     """What a target of the instance must be like; ``node`` is its failed host, None if unknown."""
     traits = {key.removeprefix(TRAIT_SPEC): value for key, value in instance.extra_specs.items()
               if key.startswith(TRAIT_SPEC)}
+    backend = ''
+    if policy.need_same_backend:
+        backend = instance.backing.backend if instance.backing else node.backend if node else ''
     return Wants(
         zone=node.zone if node and node.zone else instance.zone,
         pool=node.pool if node else '',
-        backend=node.backend if node and policy.need_same_backend else '',
+        backend=backend,
         project=instance.project_id,
         traits=frozenset(t for t, value in traits.items() if value == 'required'),
         forbidden=frozenset(t for t, value in traits.items() if value == 'forbidden'),

@@ -1,5 +1,6 @@
 """Puts the engine together from a configuration. ``conf`` is an oslo.config ConfigOpts."""
 
+import functools
 import logging
 import os
 import signal
@@ -11,15 +12,18 @@ import futurist
 from keystoneauth1 import exceptions as ks_exceptions
 from keystoneauth1 import loading
 
+from vmha_nova import ceph
 from vmha_nova import clock as clocks
 from vmha_nova import collector
 from vmha_nova.db import store
+from vmha_nova import disks
 from vmha_nova import engine
 from vmha_nova import exception
 from vmha_nova import fencing
 from vmha_nova import messaging
 from vmha_nova import model
 from vmha_nova import nova
+from vmha_nova import storage
 
 LOG = logging.getLogger(__name__)
 SPARE_JOBS = 8                          # calls besides the evacuations under way
@@ -76,7 +80,7 @@ def make_policy(conf):
         evacuate_error=rec.evacuate_error, max_cpu_share=rec.max_cpu_share,
         cpu_share_ttl=rec.cpu_share_ttl,
         # With no storage driver no backend is known; the operator's word stands for it.
-        need_same_backend=not conf.fence.unsafe_without_fence,
+        need_same_backend=conf.fence.driver != 'none' or not conf.fence.unsafe_without_fence,
         max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
         window_per_target=rec.window_per_target, max_recoveries=rec.max_recoveries,
         heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
@@ -84,9 +88,53 @@ def make_policy(conf):
         follow_interval=rec.follow_interval, spare_after=rec.spare_after)
 
 
-def make_fence(conf):
+def make_ceph(conf, clock=clock):
+    """The cluster of [ceph]; nothing is called yet.
+
+    :raises ConfigurationError: the libraries or the files it needs are not there.
+    """
+    group = conf.ceph
+    return ceph.Ceph(group.conf_file, group.user, keyring=group.keyring, timeout=group.timeout,
+                     clock=clock)
+
+
+def make_storage(conf, ceph_, store_, snapshot, attachments, clock=clock):
+    """What is known of the storage of [ceph]; with no Ceph, storage nobody asks."""
+    if ceph_ is None:
+        return storage.UncheckedStorage()
+    group = conf.ceph
+    return storage.Storage(
+        ceph_, store_, snapshot, attachments, clock, make_pools(group),
+        named=named_addresses(group), everywhere=group.hosts_backend, ranged=group.fence_range,
+        interval=group.clients_interval)
+
+
+def make_pools(group):
+    """The pools that [ceph] names."""
+    return disks.Pools(*map(tuple, (group.ephemeral_pools, group.volume_pools,
+                                    group.image_pools)))
+
+
+def storage_on_record(conf, store_, cluster):
+    """What the engine has written of the storage, for who only reads; Ceph is not asked."""
+    if conf.fence.driver != 'storage':
+        return storage.UncheckedStorage()
+    found = make_storage(conf, object(), store_, lambda: cluster, None)
+    found.load()
+    return found
+
+
+def named_addresses(group):
+    """[ceph] host_addresses: host -> IPs, several joined by plus signs."""
+    return {host: ips.split('+') for host, ips in group.host_addresses.items()}
+
+
+def make_fence(conf, ceph_=None, storage_=None):
     """The fence of [fence]."""
-    return fencing.NoFence(conf.fence.unsafe_without_fence)
+    if conf.fence.driver == 'none':
+        return fencing.NoFence(conf.fence.unsafe_without_fence)
+    return fencing.StorageFence(ceph_, storage_, conf.ceph.fence_seconds, conf.ceph.fence_range,
+                                refusing=functools.partial(ceph.refusing, timeout=1.0))
 
 
 def check(conf):
@@ -96,7 +144,10 @@ def check(conf):
     """
     make_policy(conf)
     make_nova(conf)
-    make_fence(conf)
+    if conf.fence.driver == 'none':
+        make_fence(conf)
+    else:
+        make_ceph(conf)
     for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
         messaging.transport(conf, url)
     if not make_store(conf).version():
@@ -119,13 +170,17 @@ class EngineService(cotyledon.Service):
         store_ = make_store(conf, steady)
         self.collector = make_collector(conf, nova_, steady)
         self._executor = futurist.ThreadPoolExecutor(policy.window + SPARE_JOBS)
+        self._ceph = make_ceph(conf, steady) if conf.fence.driver == 'storage' else None
+        self._storage = make_storage(conf, self._ceph, store_, lambda: self.collector.snapshot,
+                                     nova_.attachments, steady)
         self.engine = engine.Engine(
-            store_, nova_, self.collector, make_fence(conf), fencing.UncheckedStorage(),
-            self._executor, steady, f'{socket.gethostname()}:{os.getpid()}', policy,
-            idle=steady.take_over)
+            store_, nova_, self.collector, make_fence(conf, self._ceph, self._storage),
+            self._storage, self._executor, steady, f'{socket.gethostname()}:{os.getpid()}',
+            policy, idle=steady.take_over)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
         self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
-            ('collector', self._collect), ('engine', self._lead))]
+            ('collector', self._collect), ('engine', self._lead),
+            ('storage', self._watch_storage))]
 
     def run(self):
         """Start everything; returns at once."""
@@ -142,6 +197,8 @@ class EngineService(cotyledon.Service):
         for thread in self._threads:
             thread.join(10)
         self._executor.shutdown(wait=False)
+        if self._ceph is not None:
+            self._ceph.close()
 
     def _collect(self):
         while not self._stop.is_set():
@@ -151,6 +208,21 @@ class EngineService(cotyledon.Service):
                 LOG.exception('the cloud could not be read')
                 pause = 5.0
             self.collector.wait(pause)
+
+    def _watch_storage(self):
+        said = ''
+        while not self._stop.is_set():
+            try:
+                pause, problem = self._storage.look(), ''
+            except exception.VmhaError as e:
+                pause, problem = 5.0, str(e)
+            except Exception as e:
+                LOG.exception('the storage could not be read')
+                pause, problem = 5.0, str(e)
+            if problem != said:
+                LOG.warning('storage: %s', problem or 'can be read again')
+                said = problem
+            self._stop.wait(pause)
 
     def _lead(self):
         try:

@@ -10,19 +10,23 @@ import dataclasses
 import datetime
 
 from tests.unit import clock as clocks
+from tests.unit import sim_ceph
 from vmha_nova import clock
 from vmha_nova import collector
 from vmha_nova.db import store
+from vmha_nova import disks
 from vmha_nova import engine
 from vmha_nova import exception
 from vmha_nova import fencing
 from vmha_nova import model
 from vmha_nova import nova
+from vmha_nova import storage
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+CEPH_ACTS = ('add', 'remove_range')
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead')
+          'end_step', 'take_lead', 'save_clients', 'save_disks')
 
 
 class Killed(BaseException):
@@ -41,6 +45,9 @@ class Host:
     beat_at: datetime.datetime = START
     vcpus: int = 100
     zone: str = 'nova'
+    # With a simulated storage: a host can lose only its cable, and its guests run on.
+    powered: bool = True
+    linked: bool = True
 
 
 class SimNova:
@@ -62,6 +69,7 @@ class SimNova:
         self.frozen = None              # the servers that lists show, whatever is true
         self.lag = 0.0                  # seconds until an evacuation record is listed
         self._due = []                  # (time, function)
+        self.ceph = None                # sim_ceph.SimCeph
 
     # -- the world ------------------------------------------------------------------------------
     def boot(self, host, count, prefix='s', **values):
@@ -69,7 +77,12 @@ class SimNova:
             name = f'{prefix}{n}'
             self.servers_[name] = model.Instance(**dict(dict(
                 id=name, name=name, project_id='p', host=host, vm_state='active', power_state=1,
-                needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova'), **values))
+                needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova', stamp=str(self.clock()),
+                kept=('',)), **values))
+            if self.ceph and self.servers_[name].kept:
+                self.ceph.images.setdefault(f'vms/{name}_disk', set())
+                if self.servers_[name].vm_state == 'active':
+                    self.ceph.start(name, host)
 
     def tick(self, seconds):
         self.clock.tick(seconds)
@@ -85,7 +98,8 @@ class SimNova:
         self._due.append((self.clock() + datetime.timedelta(seconds=seconds), function))
 
     def _set(self, ident, **values):
-        self.servers_[ident] = dataclasses.replace(self.servers_[ident], **values)
+        self.servers_[ident] = dataclasses.replace(
+            self.servers_[ident], stamp=str(self.clock()), **values)
 
     def up(self, host):
         return not host.forced_down and (self.clock() - host.beat_at).total_seconds() < 60
@@ -98,7 +112,8 @@ class SimNova:
             if h.name not in self.down], frozenset(self.down))
 
     def hypervisors(self, between=None):
-        return [model.Hypervisor('rp-' + h, h, 'fake', 8) for h in self.hosts]
+        return [model.Hypervisor('rp-' + h, h, 'fake', 8,
+                                 self.ceph.ips[h] if self.ceph else '') for h in self.hosts]
 
     def hypervisor(self, ident):
         return model.Hypervisor(ident, ident[3:], 'fake', 8)
@@ -157,6 +172,17 @@ class SimNova:
         self._act('disable', service_id)
         self._host(service_id).enabled, self._host(service_id).reason = False, reason
 
+    def attachments(self, ident):
+        return {}
+
+    def restart_compute(self, host):
+        """nova-compute starts again: it removes the guests whose evacuation is done."""
+        for at, record in enumerate(self.records):
+            if record.source == host and record.status == 'done':
+                self.records[at] = dataclasses.replace(record, status='completed')
+                if self.ceph:
+                    self.ceph.leave(record.instance_id, host)
+
     def enable(self, service_id):
         self._act('enable', service_id)
         self._host(service_id).enabled, self._host(service_id).reason = True, ''
@@ -168,6 +194,8 @@ class SimNova:
             raise exception.Rejected(f'Compute service of {server.host} is still in use.', 400)
         if any(r.instance_id == ident and r.status == 'accepted' for r in self.records):
             self.twice.append(ident)
+        if self.ceph and self.ceph.writers(ident):
+            self.ceph.doubles.append(ident)
         record = model.Migration(str(len(self.records)), ident, server.host, target, 'accepted',
                                  self.clock())
         self.records.append(record)
@@ -186,6 +214,8 @@ class SimNova:
             was = self.servers_[record.instance_id].vm_state
             self._set(record.instance_id, host=record.target, task_state='',
                       vm_state='stopped' if was == 'stopped' else 'active')
+            if self.ceph and was != 'stopped':
+                self.ceph.start(record.instance_id, record.target)
         else:
             self._set(record.instance_id, task_state='', vm_state='error',
                       fault='No valid host was found.')
@@ -258,19 +288,22 @@ class Mortal:
 class World:
     """A simulated cloud with one engine that can be killed and started again."""
 
-    def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), **policy):
+    def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), storage=False,
+                 ranged=True, everywhere='rbd:vms', **policy):
         self.clock = clocks.Clock(START)
         self.offset = datetime.timedelta()      # what the clock of our machine is set by
         self.ours = clock.Steady(lambda: self.clock() + self.offset,
                                  lambda: self.clock().timestamp())
         self.nova = SimNova(self.clock, hosts)
+        self.ranged, self.everywhere = ranged, everywhere
+        self.ceph = self.nova.ceph = sim_ceph.SimCeph(self.clock, self.nova) if storage else None
         self.store = store.Store(self.ours, connection=f'sqlite:///{path}',
                                  sqlite_synchronous=False)
         self.store.upgrade()
         for host in spares:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
-            need_same_backend=False, heartbeat_silence=5.0, quiet=10.0, window=6,
+            need_same_backend=storage, heartbeat_silence=5.0, quiet=10.0, window=6,
             window_per_target=6), **policy))
         self.kill_at = None             # gate number
         self.gates = []
@@ -287,9 +320,19 @@ class World:
         self.collector = collector.Collector(nova_, self.ours, collector.Settings(
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
         self.executor = Executor()
+        store_ = Mortal(self.store, WRITES, self._gate)
+        fence, self.storage = fencing.NoFence(True), storage.UncheckedStorage()
+        if self.ceph:
+            ceph = Mortal(self.ceph, CEPH_ACTS, self._gate)
+            self.storage = storage.Storage(
+                ceph, store_, lambda: self.collector.snapshot, nova_.attachments, self.ours,
+                disks.Pools(('vms',), ('volumes',), ('images',)), ranged=self.ranged,
+                everywhere=self.everywhere, interval=2.0)
+            fence = fencing.StorageFence(
+                ceph, self.storage, 3600.0, self.ranged, patience=2.0,
+                monotonic=lambda: self.clock().timestamp(), sleep=self.nova.tick)
         self.engine = engine.Engine(
-            Mortal(self.store, WRITES, self._gate), nova_, self.collector,
-            fencing.NoFence(True), fencing.UncheckedStorage(), self.executor, self.ours, 'e',
+            store_, nova_, self.collector, fence, self.storage, self.executor, self.ours, 'e',
             self.policy, idle=self.ours.take_over)
 
     def step(self, seconds=0.5):
@@ -298,7 +341,11 @@ class World:
         try:
             self.collector.refresh()
             if self.engine.term is None:
-                self.engine.lead()
+                self.engine.take_lead()
+            try:
+                self.storage.look()
+            except exception.VmhaError:
+                pass                    # as the service's thread does
             self.engine.cycle()
         except Killed:
             self.start()
@@ -320,8 +367,13 @@ class World:
 
     def die(self, host, source='test', **report):
         """The host dies and is reported."""
-        self.nova.hosts[host].alive = False
+        self.nova.hosts[host].alive = self.nova.hosts[host].powered = False
         self.store.report_failure(host, source, 'it burns', **report)
+
+    def cut(self, host, source='test', **report):
+        """The host loses its cable, its guests run on; it is reported."""
+        self.nova.hosts[host].alive = self.nova.hosts[host].linked = False
+        self.store.report_failure(host, source, 'no answer', **report)
 
     def over(self):
         """Whether there are recoveries and all are over."""

@@ -18,8 +18,8 @@ LONGEST = 500       # lines; a longer module is two modules
 # What a module may import of this package. A name stands for the package below it as well (db for
 # db.store), and a module may import what is in the same package (db.store may import db.models).
 VALUES = {'exception', 'model', 'states'}
-JUDGEMENT = {'decide', 'rules', 'verdict'}
-ADAPTERS = {'fencing', 'messaging', 'nova'}
+JUDGEMENT = {'decide', 'disks', 'rules', 'verdict'}
+ADAPTERS = {'ceph', 'fencing', 'messaging', 'nova'}
 IMPORTS = {
     # values, and what is worked out of them without I/O
     'clock': set(),
@@ -29,7 +29,9 @@ IMPORTS = {
     'verdict': {'model', 'states'},
     'rules': {'model', 'states'},
     'decide': {'model', 'rules', 'states'},
+    'disks': {'model'},
     # what speaks to the outside
+    'ceph': VALUES,
     'conf': {'exception'},
     'db': VALUES,
     'fencing': VALUES,
@@ -37,17 +39,23 @@ IMPORTS = {
     'nova': VALUES,
     # the work; adapters are handed in by constructor
     'collector': VALUES | JUDGEMENT | {'db'},
+    'storage': VALUES | {'disks'},
+    'preflight': {'disks', 'model', 'rules'},
     'jobs': set(),
+    'lead': set(),
     'moves': VALUES | JUDGEMENT,
+    'guard': VALUES,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
-    'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'jobs', 'moves'},
-    'engine': VALUES | JUDGEMENT | {'collector', 'db', 'flight', 'jobs', 'moves', 'recovery'},
+    'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'guard', 'jobs', 'moves'},
+    'engine': VALUES | JUDGEMENT | {
+        'collector', 'db', 'flight', 'jobs', 'lead', 'moves', 'recovery'},
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
-        'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery'},
+        'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'moves', 'recovery',
+        'storage'},
     'version': set(),
     'cmd': VALUES | JUDGEMENT | ADAPTERS | {
-        'collector', 'conf', 'db', 'engine', 'service', 'version'},
+        'collector', 'conf', 'db', 'engine', 'preflight', 'service', 'storage', 'version'},
 }
 
 # These import nothing but the standard library.
@@ -63,6 +71,8 @@ LIBRARIES = {
     'openstack': {'nova'},
     'oslo_db': {'cmd', 'conf', 'db', 'service'},
     'oslo_messaging': {'cmd', 'conf', 'messaging', 'service'},
+    'rados': {'ceph'},
+    'rbd': {'ceph'},
     'sqlalchemy': {'db'},
 }
 

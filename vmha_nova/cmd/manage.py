@@ -63,13 +63,13 @@ def db_version(args, conf, store):
 
 def host_list(args, conf, store):
     """List the marks of hosts."""
-    _show(args, ('host', 'spare', 'pool', 'maintenance', 'parked'),
+    _show(args, ('host', 'spare', 'pool', 'maintenance', 'backend', 'parked'),
           _dicts(store.marks().values()))
 
 
 def host_set(args, conf, store):
-    """Mark a host: spare or not, its pool, maintenance."""
-    values = {k: getattr(args, k) for k in ('spare', 'pool', 'maintenance')
+    """Mark a host: spare or not, its pool, maintenance, where it keeps disks."""
+    values = {k: getattr(args, k) for k in ('spare', 'pool', 'maintenance', 'backend')
               if getattr(args, k) is not None}
     if not values:
         raise exception.ConfigurationError('nothing to set: see vmha-manage host set --help')
@@ -158,7 +158,8 @@ def _cluster(conf, store):
     cluster = dataclasses.replace(cluster, nodes={
         host: dataclasses.replace(node, cpu_share=loads[host][0], cpu_share_at=loads[host][1])
         if host in loads else node for host, node in cluster.nodes.items()})
-    return engine.with_marks(cluster, store.marks())
+    cluster = engine.with_marks(cluster, store.marks())
+    return service.storage_on_record(conf, store, cluster).with_backends(cluster)
 
 
 def load_list(args, conf, store):
@@ -181,6 +182,7 @@ def plan_show(args, conf, store):
     cluster = _cluster(conf, store)
     if args.host not in cluster.nodes:
         raise exception.UnknownHost(f'Nova has no compute node {args.host!r}')
+    cluster = service.storage_on_record(conf, store, cluster).backed(cluster, args.host)
     plan = decide.decide(cluster, [model.Failed(args.host)], service.make_policy(conf),
                          service.clock())
     _show(args, ('name', 'instance', 'priority', 'target', 'reason'), [
@@ -222,6 +224,8 @@ def _parser():
             (('--spare',), dict(action=yes_no, help='keep it free for recoveries')),
             (('--pool',), dict(help='spares serve the hosts of their own pool')),
             (('--maintenance',), dict(action=yes_no, help='leave it alone')),
+            (('--backend',), dict(metavar='rbd:POOL|local', help='where its nova-compute keeps '
+                                  "disks ([libvirt] images_type); '' for what is seen of it")),
             (('--offline',), dict(action='store_true', help='do not ask Nova for the name')))
     command('failure', 'list', failure_list, limit)
     command('failure', 'report', failure_report, host,

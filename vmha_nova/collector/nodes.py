@@ -191,7 +191,9 @@ class Nodes:
             aggregates=self._aggregates.get(host, ()), traits=provider.traits,
             capacity=provider.capacity, used=provider.used,
             has_room=provider_id in self._with_room, usage_at=usage_at,
-            cores=hypervisor.cores if hypervisor else 0, cpu_share=share, cpu_share_at=share_at)
+            cores=hypervisor.cores if hypervisor else 0,
+            address=hypervisor.address if hypervisor else '',
+            cpu_share=share, cpu_share_at=share_at)
 
 
 def _beat(beat, old, new, started, ended, most):

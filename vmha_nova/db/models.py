@@ -76,6 +76,7 @@ class HostMark(Base):
     pool = _string()
     maintenance = _flag()
     parked = _flag()
+    backend = _string()                 # where its nova-compute keeps disks, e.g. rbd:vms
     updated_at = _time()
 
 
@@ -86,6 +87,30 @@ class NodeLoad(Base):
     host = orm.mapped_column(sa.String(255), primary_key=True)
     cpu_share = orm.mapped_column(sa.Float, nullable=False)
     cpu_share_at = _time(nullable=False)
+
+
+class StorageClient(Base):
+    """A client of the storage that was seen at an address of a host, to be fenced with it."""
+
+    __tablename__ = 'storage_client'
+    client = orm.mapped_column(sa.String(128), primary_key=True)    # as the blocklist has it
+    host = _string(index=True)
+    user = _string()                    # of Ceph
+    seen_at = _time(nullable=False)     # not moved at every look
+
+
+class DiskRecord(Base):
+    """Where an instance's disks were found while its host was alive, and who used them."""
+
+    __tablename__ = 'disk_record'
+    instance_id = orm.mapped_column(sa.String(36), primary_key=True)
+    host = _string(index=True)
+    stamp = _string(64)                 # Nova's updated_at of the instance then
+    images = _json(dict)                # pool/name -> clients of that host
+    backend = _string()
+    problem = _text()
+    strange = _json(list)               # clients at addresses of no host
+    seen_at = _time(nullable=False)
 
 
 class HostFailure(Base):
@@ -157,7 +182,7 @@ class Step(Base):
     __tablename__ = 'step'
     id = orm.mapped_column(sa.Integer, primary_key=True)
     recovery_id = orm.mapped_column(sa.String(36), nullable=True, index=True)
-    kind = _string(32)                  # fence, force_down, disable, enable_spare, park, unpark
+    kind = _string(32)                  # fence, force_down, disable, enable_spare, park, …
     subject = _string()                 # the host it is done to
     state = _string(16)
     detail = _text()

@@ -14,6 +14,7 @@ import uuid
 
 import alembic.command
 import alembic.config
+import alembic.script
 from oslo_db import exception as db_exception
 from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
@@ -92,6 +93,10 @@ class Store:
             if not sa.inspect(session.connection()).has_table('alembic_version'):
                 return ''
             return session.execute(sa.text('SELECT version_num FROM alembic_version')).scalar()
+
+    def newest_version(self):
+        """The schema's version that this code wants."""
+        return alembic.script.ScriptDirectory.from_config(self._alembic()).get_current_head()
 
     # -- who leads ------------------------------------------------------------------------------
     def take_lead(self, holder):
@@ -210,6 +215,20 @@ class Store:
             return {row.host: (row.cpu_share, row.cpu_share_at)
                     for row in session.scalars(sa.select(models.NodeLoad))}
 
+    def clients(self, host=None):
+        """Clients of the storage seen at hosts: client -> (host, user, when)."""
+        table = models.StorageClient
+        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
+        with self._reader() as session:
+            return {row.client: (row.host, row.user, row.seen_at)
+                    for row in session.scalars(query)}
+
+    def disks(self, host=None):
+        """Where instances' disks were found: instance id -> DiskRecord."""
+        table = models.DiskRecord
+        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
+        return {r.instance_id: r for r in self._all(model.DiskRecord, query)}
+
     def failures(self, open_only=False, limit=1000):
         """Reports, oldest first; with ``open_only`` those the engine still has to judge."""
         query = sa.select(models.HostFailure).order_by(models.HostFailure.id.desc()).limit(limit)
@@ -252,13 +271,15 @@ class Store:
         return self._all(model.HostFailure, sa.select(table).where(
             table.recovery_id == recovery_id, table.state == 'accepted').limit(1))[0]
 
-    def steps(self, recovery_id=None, kind=None):
-        """The acts recorded, oldest first."""
+    def steps(self, recovery_id=None, kind=None, subject=None):
+        """The acts recorded, oldest first; ``kind`` may be several."""
         query = sa.select(models.Step).order_by(models.Step.id)
         if recovery_id is not None:
             query = query.where(models.Step.recovery_id == recovery_id)
         if kind is not None:
-            query = query.where(models.Step.kind == kind)
+            query = query.where(models.Step.kind.in_([kind] if isinstance(kind, str) else kind))
+        if subject is not None:
+            query = query.where(models.Step.subject == subject)
         return self._all(model.Step, query)
 
     def events(self, recovery_id=None, limit=200):
@@ -275,6 +296,27 @@ class Store:
             self._leading(session, term)
             for host, (share, at) in loads.items():
                 session.merge(models.NodeLoad(host=host, cpu_share=share, cpu_share_at=at))
+
+    def save_clients(self, term, seen, forgotten=()):
+        """Keep clients, as clients() gives them, and forget others."""
+        with self._writer() as session:
+            self._leading(session, term)
+            for client, (host, user, at) in seen.items():
+                session.merge(models.StorageClient(client=client, host=host, user=user,
+                                                   seen_at=at))
+            for some in _batches(forgotten):
+                session.execute(sa.delete(models.StorageClient).where(
+                    models.StorageClient.client.in_(some)))
+
+    def save_disks(self, term, records, forgotten=()):
+        """Keep DiskRecords, and forget those of other instances, by id."""
+        with self._writer() as session:
+            self._leading(session, term)
+            for record in records:
+                session.merge(models.DiskRecord(**dataclasses.asdict(record)))
+            for some in _batches(forgotten):
+                session.execute(sa.delete(models.DiskRecord).where(
+                    models.DiskRecord.instance_id.in_(some)))
 
     def set_failure(self, term, failure_id, state, detail='', **values):
         """Change the state of a report."""
@@ -336,12 +378,13 @@ class Store:
                 for name, value in values.items():
                     setattr(row, name, value)
 
-    def begin_step(self, term, kind, subject, recovery_id=None):
-        """Record that an act is about to be done; returns the step's id."""
+    def begin_step(self, term, kind, subject, recovery_id=None, evidence=None):
+        """Record that an act is about to be done, and how; returns the step's id."""
         with self._writer() as session:
             self._leading(session, term)
             row = models.Step(kind=kind, subject=subject, recovery_id=recovery_id,
-                              state='intended', at=self._clock(), evidence={}, detail='')
+                              state='intended', at=self._clock(), detail='',
+                              evidence=evidence or {})
             session.add(row)
             session.flush()
             return row.id
@@ -354,6 +397,12 @@ class Store:
             row.state, row.detail, row.ended_at = state, detail, self._clock()
             if evidence is not None:
                 row.evidence = evidence
+
+
+def _batches(items, size=500):
+    """The items in lists of no more than ``size``: a statement takes only so many values."""
+    items = list(items)
+    return (items[at:at + size] for at in range(0, len(items), size))
 
 
 def _tune_sqlite(engine):

@@ -1,4 +1,4 @@
-"""The calls to Nova and Placement.
+"""The calls to Nova, Placement and, for what is attached where, Cinder.
 
 Reads raise ``Unreachable`` (nothing usable came back: no answer, 5xx, or an answer of the wrong
 shape), ``Rejected`` (4xx) or ``NotFound``. A list is whole or it raises.
@@ -26,6 +26,7 @@ from vmha_nova.nova import wire
 
 EVACUATE_MAX = (2, 94)
 AGGREGATES = '2.41'
+ATTACHMENTS = '3.27'         # Cinder's
 SERVICE_PUT = '2.53'         # services are named by UUID
 MIGRATIONS = '2.59'          # in pages
 GROUPS = '2.64'              # one policy, and its rules
@@ -197,6 +198,17 @@ class Nova:
         """
         return self._action(f'evacuate {instance_id} to {target}', instance_id,
                             lambda servers: servers.evacuate(instance_id, host=target))
+
+    def attachments(self, instance_id):
+        """Where Cinder has a server's volumes: volume id -> pool/image, '' where not on RBD.
+
+        Volumes whose attachment tells no place are left out.
+        """
+        path = '/attachments/detail'
+        with wire.reading(f'GET {path}'):
+            body = self._get('block_storage', path, ATTACHMENTS, all_tenants='true',
+                             instance_id=instance_id)
+            return records.attachments(body['attachments'], instance_id)
 
     def reset_to_active(self, instance_id):
         """Set a server's vm_state to active; returns Nova's request id."""

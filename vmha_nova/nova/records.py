@@ -14,6 +14,8 @@ import types
 from vmha_nova import exception
 from vmha_nova import model
 
+VOLUMES = 'os-extended-volumes:volumes_attached'
+
 
 class ServiceList(list):
     """The services Nova could describe.
@@ -54,7 +56,8 @@ def hypervisor(record):
     """A compute node record with its details."""
     return model.Hypervisor(
         id=record['id'], host=record['service']['host'],
-        type=(record['hypervisor_type'] or '').lower(), cores=int(record['vcpus'] or 0))
+        type=(record['hypervisor_type'] or '').lower(), cores=int(record['vcpus'] or 0),
+        address=record.get('host_ip') or '')
 
 
 def aggregates(records):
@@ -82,6 +85,17 @@ def migration(record):
         id=record['uuid'], instance_id=record['instance_uuid'], source=record['source_compute'],
         target=record['dest_compute'] or '', status=record['status'],
         created_at=_time(record['created_at']))
+
+
+def attachments(records, instance_id):
+    """Volume id -> pool/image of a server's attachments, '' for what is not on RBD."""
+    found = {}
+    for record in records:
+        info = record.get('connection_info') or {}
+        if record['instance'] != instance_id or not info.get('driver_volume_type'):
+            continue
+        found[record['volume_id']] = info['name'] if info['driver_volume_type'] == 'rbd' else ''
+    return found
 
 
 def providers(summaries):
@@ -148,8 +162,16 @@ def instance(record):
         power_state=record['OS-EXT-STS:power_state'] or 0, needs=needs,
         zone=record.get('OS-EXT-AZ:availability_zone') or '',
         metadata=types.MappingProxyType(dict(metadata)) if metadata else model.NOTHING,
-        extra_specs=specs, fault=' '.join(
-            str((record.get('fault') or {}).get('message') or '').split()))
+        extra_specs=specs, stamp=record.get('updated') or '', kept=_kept(record),
+        volumes=tuple(sorted(v['id'] for v in record.get(VOLUMES) or ())),
+        fault=' '.join(str((record.get('fault') or {}).get('message') or '').split()))
+
+
+def _kept(record):
+    """The disks that the host's image backend keeps for the server, by Nova's naming."""
+    flavor = record['flavor']
+    return (*[''] * (record['image'] != ''), *['.eph0'] * bool(flavor.get('ephemeral')),
+            *['.swap'] * bool(flavor.get('swap')))
 
 
 def _gaps(record, found):

@@ -1,0 +1,113 @@
+"""A small Ceph beside the simulated Nova: who uses which image, who is fenced, who is up.
+
+Offers what ceph.Ceph does. It knows what a fence is for: each guest writes to its disk through a
+client at its host's address as long as its host lives and that client is not fenced, and
+``doubles`` names those that could be started elsewhere while they still do.
+"""
+
+import itertools
+
+from vmha_nova import exception
+from vmha_nova import model
+
+
+class SimCeph:
+    """The storage of a sim.World, whose ``hosts`` have an OSD each."""
+
+    def __init__(self, clock, nova):
+        self.clock = clock
+        self.nova = nova
+        self.ips = {h: f'10.0.0.{n}' for n, h in enumerate(nova.hosts, 1)}
+        self.images = {}                # pool/name -> clients
+        self.others = {}                # client -> user, of no guest
+        self.entries, self.ranges = set(), set()
+        self.epoch = 1
+        self.away = False               # the monitors do not answer
+        self.not_active = {}            # pool -> why
+        self.late = set()               # OSDs that do not take new maps
+        self.osd_down = set()           # hosts whose OSD is down though they live
+        self.doubles = []
+        self.calls = []
+        self._numbers = itertools.count(1)
+
+    # -- guests ---------------------------------------------------------------------------------
+    def start(self, ident, host, pool='vms', name=None):
+        """A guest runs, through a client of its own."""
+        client = f'{self.ips[host]}:0/{next(self._numbers)}'
+        self.images.setdefault(f'{pool}/{name or ident + "_disk"}', set()).add(client)
+        return client
+
+    def leave(self, ident, host):
+        """The guest on that host is no more."""
+        for image, clients in self.images.items():
+            if ident in image:
+                clients -= {c for c in clients if c.startswith(self.ips[host] + ':')}
+
+    def writers(self, ident):
+        """The clients through which this guest's disks are written to."""
+        return {c for image, clients in self.images.items() if ident in image for c in clients
+                if self._host(c).powered and not self.fenced(c)}
+
+    def fenced(self, client):
+        return client in self.entries or client.partition(':')[0] + '/32' in self.ranges
+
+    # -- what ceph.Ceph offers ------------------------------------------------------------------
+    def _ask(self, call):
+        self.calls.append(call)
+        if self.away:
+            raise exception.Unreachable('the monitors do not answer')
+
+    def map(self):
+        self._ask('map')
+        return model.StorageMap(
+            fsid='f', epoch=self.epoch, seen_at=self.clock(),
+            osds=tuple(model.Osd(
+                id=n, up=self.nova.hosts[h].powered and h not in self.osd_down, inside=True,
+                bucket=h, addresses=frozenset([ip]), ports=((ip, 6800),))
+                for n, (h, ip) in enumerate(self.ips.items())),
+            pools={p: model.Pool(n, p, 3, 2) for n, p in enumerate(
+                ('vms', 'volumes', 'images'))},
+            entries=frozenset(self.entries), ranges=frozenset(self.ranges))
+
+    def clients(self):
+        self._ask('clients')
+        found = {c: 'client.nova' for clients in self.images.values() for c in clients
+                 if self._host(c).powered and self._host(c).linked}
+        return {**found, **self.others}
+
+    def users_of(self, images):
+        self._ask('users_of')
+        return {image: frozenset(
+            c for c in self.images[image]
+            if self._host(c).powered and not self.fenced(c))
+            if image in self.images else None for image in images}
+
+    def _host(self, client):
+        return self.nova.hosts[next(
+            (h for h, ip in self.ips.items() if ip == client.partition(':')[0]), 'c1')]
+
+    def add(self, entries, ranges, seconds):
+        self._ask('add')
+        self.entries |= set(entries)
+        self.ranges |= set(ranges)
+        self.epoch += 1
+
+    def remove_range(self, cidr):
+        self._ask('remove_range')
+        self.ranges.discard(cidr)
+        self.epoch += 1
+
+    def enforced(self, epoch, pools, seconds):
+        self._ask('enforced')
+        return frozenset(self.late)
+
+    def unanswered(self, epoch, pools, seconds):
+        self._ask('unanswered')
+        return {p: {0: 'x'} for p in pools if p in self.not_active}
+
+    def inactive(self, pools, known):
+        self._ask('inactive')
+        return {p: why for p, why in self.not_active.items() if p in pools}
+
+    def mark_dead(self, ids):
+        self._ask('mark_dead')

@@ -1,0 +1,236 @@
+"""Pure: whose storage client is this, where are an instance's disks, is the fence enough for it?
+
+A client of the storage belongs to a host by its address and by nothing else: while an instance
+is migrated, both hosts have its image open. An address that two hosts claim belongs to neither.
+"""
+
+import collections
+import dataclasses
+import datetime
+import ipaddress
+import typing
+
+from vmha_nova import model
+
+BACKEND = 'rbd:'                        # and the name of a pool
+LOCAL = 'local'
+DOWN, UP, PARTLY, NONE = 'down', 'up', 'partly', 'none'
+STALE, UNKNOWN = 'stale', 'unknown'
+
+
+@dataclasses.dataclass(frozen=True)
+class Pools:
+    """The pools of the storage, by what they hold."""
+
+    kept: tuple[str, ...] = ()          # disks that Nova's image backend keeps
+    volumes: tuple[str, ...] = ()       # Cinder's volumes
+    images: tuple[str, ...] = ()        # Glance's images, parents of the disks
+
+
+# -- hosts and their addresses -------------------------------------------------------------------
+def ip_of(client: str) -> str:
+    """The IP of a client as the blocklist writes it: '10.0.0.7:0/123' -> '10.0.0.7'."""
+    return client.rpartition(':')[0].strip('[]')
+
+
+def osds_of(host: str, nodes: typing.Mapping[str, model.ComputeNode],
+            storage: model.StorageMap) -> tuple[model.Osd, ...]:
+    """The OSDs on a host: those of the CRUSH bucket of its name, else those at its address.
+
+    Names are the same when they are equal, or when one is the other without its domain and no
+    second host has that short name.
+    """
+    return _osds(storage, nodes).get(host, ())
+
+
+def _osds(storage, nodes):
+    """Host -> its OSDs, of all hosts that have some."""
+    by_bucket = collections.defaultdict(list)
+    for osd in storage.osds:
+        by_bucket[osd.bucket].append(osd)
+    short = collections.Counter(h.partition('.')[0] for h in nodes)
+    buckets = collections.Counter(b.partition('.')[0] for b in by_bucket)
+    hosts_at = collections.defaultdict(set)
+    for node in nodes.values():
+        if node.address:
+            hosts_at[node.address].add(node.host)
+    found = collections.defaultdict(list)
+    for bucket, osds in by_bucket.items():
+        host = bucket if bucket in nodes else None
+        if host is None:
+            name = bucket.partition('.')[0]
+            same = [h for h in nodes if h.partition('.')[0] == name
+                    and '.' not in (h if '.' in bucket else bucket)]
+            if len(same) == 1 and short[name] == buckets[name] == 1:
+                host = same[0]
+        for osd in osds:
+            at = {h for ip in osd.addresses for h in hosts_at.get(ip, ())}
+            owner = host or (next(iter(at)) if len(at) == 1 else None)
+            if owner is not None:
+                found[owner].append(osd)
+    return {host: tuple(osds) for host, osds in found.items()}
+
+
+def addresses(nodes: typing.Mapping[str, model.ComputeNode], storage: model.StorageMap,
+              named: typing.Mapping[str, typing.Iterable[str]] = model.NOTHING,
+              ) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Whose is an IP: what the operator named, what its OSDs use, and what Nova shows of it.
+
+    ``named``: host -> IPs. Returns ({IP: host}, problems in words); what two hosts claim is
+    nobody's.
+    """
+    claims = collections.defaultdict(set)
+    for host, ips in named.items():
+        for ip in ips:
+            claims[ip].add(host)
+    for host, osds in _osds(storage, nodes).items():
+        for ip in {ip for osd in osds for ip in osd.addresses}:
+            claims[ip].add(host)
+    for node in nodes.values():
+        if node.address:
+            claims[node.address].add(node.host)
+    found, problems = {}, []
+    for ip, hosts in sorted(claims.items()):
+        if not _usable(ip):
+            continue
+        if len(hosts) == 1:
+            found[ip] = next(iter(hosts))
+        else:
+            problems.append(f'{ip} is claimed by {", ".join(sorted(hosts))}: clients of the '
+                            'storage at this address are nobody\'s')
+    return found, tuple(problems)
+
+
+def _usable(ip):
+    """Whether an address can tell hosts apart."""
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return not (address.is_loopback or address.is_unspecified or address.is_link_local)
+
+
+def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
+              storage: model.StorageMap | None, age: float, limit: float) -> model.OsdState:
+    """Are all OSDs of a host down? ``age``: seconds since the map was read, at most ``limit``."""
+    if storage is None:
+        return model.OsdState(UNKNOWN, 'the storage could not be asked')
+    seen_at = storage.seen_at
+    if age > limit:
+        return model.OsdState(STALE, f'the storage was last seen {age:.0f} s ago', seen_at)
+    osds = osds_of(host, nodes, storage)
+    if not osds:
+        return model.OsdState(NONE, f'no OSD is known on {host}', seen_at)
+    down = [o for o in osds if not o.up]
+    what = DOWN if len(down) == len(osds) else PARTLY if down else UP
+    return model.OsdState(what, f'{len(down)} of {len(osds)} OSDs of {host} are down', seen_at)
+
+
+# -- instances and their disks -------------------------------------------------------------------
+def images(instance: model.Instance, pools: Pools,
+           attached: typing.Mapping[str, str] = model.NOTHING) -> dict[str, tuple[str, ...]]:
+    """Where each disk of an instance may be: name -> candidates pool/image.
+
+    ``attached`` is what Cinder says: volume id -> pool/image, '' where it is not on RBD. Of a
+    volume it does not name, Cinder's usual name is looked for.
+    """
+    found = {f'{instance.id}_disk{kind}': tuple(
+        f'{pool}/{instance.id}_disk{kind}' for pool in pools.kept) for kind in instance.kept}
+    for volume in instance.volumes:
+        said = attached.get(volume)
+        found[f'volume-{volume}'] = (said,) * bool(said) if said is not None else tuple(
+            f'{pool}/volume-{volume}' for pool in pools.volumes)
+    return found
+
+
+def record(instance: model.Instance, places: typing.Mapping[str, tuple[str, ...]],
+           users: typing.Mapping[str, typing.Collection[str] | None],
+           owner: typing.Mapping[str, str], now: datetime.datetime,
+           before: model.DiskRecord | None = None) -> model.DiskRecord:
+    """What was found of an instance's disks, as it is kept.
+
+    :param places: as images() gives them
+    :param users: candidate image -> its clients, None: there is no such image
+    :param owner: IP -> host
+    :param before: what is on record; of the same life of the instance its clients are kept, for
+        a guest that is just dying has none any more
+    """
+    kept, found, missing, strange = {}, set(), [], set()
+    old = before.images if before is not None and current(instance, before) else {}
+    for name, candidates in places.items():
+        there = [image for image in candidates if users.get(image) is not None]
+        if not there:
+            where = f'looked for {" and ".join(candidates)}' if candidates else 'Cinder says so'
+            missing.append(f'its disk {name} is not on the storage ({where})')
+        for image in there:
+            mine = {c for c in users[image] if owner.get(ip_of(c)) == instance.host}
+            strange |= {c for c in users[image] if ip_of(c) not in owner}
+            kept[image] = sorted(mine | set(old.get(image, ())))
+            if not name.startswith('volume-'):
+                found.add(BACKEND + image.partition('/')[0])
+    if len(found) > 1:
+        missing.append(f'its disks are in more than one place: {", ".join(sorted(found))}')
+    return model.DiskRecord(
+        instance_id=instance.id, host=instance.host, stamp=instance.stamp, images=kept,
+        backend=min(found, default=LOCAL if instance.kept else ''),
+        problem='; '.join(missing), strange=sorted(strange), seen_at=now)
+
+
+def current(instance: model.Instance, found: model.DiskRecord | None) -> bool:
+    """Whether the record is about the instance as it is now, not as it was before a start."""
+    return found is not None and (found.host, found.stamp) == (instance.host, instance.stamp)
+
+
+def connected(instance: model.Instance, found: model.DiskRecord) -> bool:
+    """Whether all of its disks have a client on record, where a running guest must have one."""
+    return instance.power_state == 4 and instance.vm_state == 'stopped' or (
+        all(found.images.values()))
+
+
+def backing(instance: model.Instance, found: model.DiskRecord | None,
+            whole: bool) -> model.Backing:
+    """What a fence of the storage clients of its host means for an instance.
+
+    ``whole``: the fence holds for whatever client that host has, not only for those on record.
+    """
+    if not instance.kept and not instance.volumes:
+        return model.Backing(unsure='Nova shows no disk of it')
+    if not current(instance, found):
+        return model.Backing(unsure='where its disks are was not read since it was last started '
+                                    'or changed')
+    if found.problem:
+        return model.Backing(local=found.problem)
+    if not connected(instance, found):
+        if found.strange:
+            return model.Backing(unsure=f'its disk is used from {found.strange[0]}, which is no '
+                                 'known address of any host: name it in [ceph] host_addresses')
+        if not whole:
+            return model.Backing(unsure='no storage client of it was recorded since its last '
+                                 'start, so that none can be fenced')
+    return model.Backing(found.backend if instance.kept else '')
+
+
+def backends(instances: typing.Iterable[model.Instance],
+             records: typing.Mapping[str, model.DiskRecord]) -> dict[str, set[str]]:
+    """Where hosts keep disks, as seen: host -> backends of the disks of its running instances."""
+    found = collections.defaultdict(set)
+    for instance in instances:
+        seen = records.get(instance.id)
+        if instance.kept and current(instance, seen) and (
+                seen.backend == LOCAL or any(seen.images.values())):
+            found[instance.host].add(seen.backend)
+    return dict(found)
+
+
+def backend(host: str, word: str, seen: typing.Mapping[str, set[str]], everywhere: str) -> str:
+    """Where a host's nova-compute keeps new disks; '' when that is not known.
+
+    The operator's ``word`` about this host counts most; then what was seen of it, where that is
+    always the same; then the operator's word about all hosts, where nothing was seen.
+    """
+    if word:
+        return word
+    found = seen.get(host, set())
+    if found:
+        return next(iter(found)) if len(found) == 1 else ''
+    return everywhere

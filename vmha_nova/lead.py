@@ -1,0 +1,31 @@
+"""The lead of one engine: the term in which it may write, and acts that are recorded."""
+
+import logging
+
+LOG = logging.getLogger(__name__)
+
+
+class Lead:
+    """Shared by everything that writes in one engine's name; ``term`` is None before take()."""
+
+    def __init__(self, store):
+        self.store = store
+        self.term = None
+
+    def take(self, holder):
+        """Take the lead; the engine that had it can write no more."""
+        self.term = self.store.take_lead(holder)
+
+    def step(self, kind, subject, recovery_id, function, plan=None):
+        """Record, act, record. ``function`` returns (state, detail, evidence).
+
+        :param plan: evidence of what is about to be done, for who finds the act half done
+        """
+        step = self.store.begin_step(self.term, kind, subject, recovery_id, plan)
+        try:
+            state, detail, evidence = function()
+        except Exception as e:
+            self.store.end_step(self.term, step, 'failed', str(e))
+            raise
+        self.store.end_step(self.term, step, state, detail, evidence)
+        LOG.info('%s %s: %s%s', kind, subject, state, f' ({detail})' if detail else '')

@@ -1,0 +1,328 @@
+"""What is known of the storage: clients of every host, disks of every instance, is it ready.
+
+Ceph keeps no list of who has which image open, and asking each image costs a call per image. So
+two things are kept up to date in two ways:
+
+- Which clients a host has: the monitors know every client connected to them. That is one call
+  per monitor, however many images there are, at every look.
+- Which image an instance uses, and through which client: its images are opened when the instance
+  is new, was started, moved or otherwise changed in Nova, or when its client is connected no
+  more. That is some calls per change, and none while nothing changes.
+
+Both are on record in the database before a host dies. Who used an image is never taken from what
+is seen after the death, only from what was recorded before; and always by address.
+"""
+
+import dataclasses
+import datetime
+import logging
+import threading
+import types
+
+from vmha_nova import disks
+from vmha_nova import exception
+from vmha_nova import model
+
+LOG = logging.getLogger(__name__)
+REMEMBER = datetime.timedelta(days=1)   # how long a client that is connected no more is kept
+REFRESH = datetime.timedelta(hours=1)   # how old the date on record of a connected one may be
+PATIENCE = 30.0                         # seconds before a disk without a client is looked at again
+# Seconds without a connection after which an instance has another client by now. A monitor that
+# dies takes its clients off the lists until they have found another one.
+LOST = 60.0
+READY = 2.0                             # seconds for all placement groups to answer
+
+
+class UncheckedStorage:
+    """Storage nobody asks: always ready, nothing known of where disks are."""
+
+    lead = None
+
+    def look(self):
+        """Do nothing; returns the seconds until the next look."""
+        return 60.0
+
+    def unread(self, host, cluster):
+        """Nothing."""
+        return ()
+
+    def with_backends(self, cluster):
+        """The cluster as it is."""
+        return cluster
+
+    def backed(self, cluster, host, fenced=None):
+        """The cluster as it is."""
+        return cluster
+
+    def ready(self, host):
+        """'' always."""
+        return ''
+
+    def osd_state(self, host):
+        """Unknown."""
+        return model.OsdState(disks.UNKNOWN, 'no storage is asked ([fence] driver = none)')
+
+
+class Storage:
+    """The storage of one Ceph cluster.
+
+    :param snapshot: function that gives the newest model.Cluster
+    :param attachments: function: instance id -> volume id -> pool/image (see nova.Nova)
+    :param named: host -> IPs, the operator's word
+    :param everywhere: the backend of hosts of which nothing else is known, the operator's word
+    :param ranged: whether whole addresses will be fenced, not only clients on record
+    :param interval: seconds between looks at the clients
+    :param batch: images opened in one look, at most
+    """
+
+    def __init__(self, ceph, store, snapshot, attachments, clock, pools, named=model.NOTHING,
+                 everywhere='', ranged=True, interval=10.0, batch=500):
+        self.ceph = ceph
+        self.store = store
+        self.pools = pools
+        self.interval = interval
+        self.lead = None                # lead.Lead of the engine; nothing is written before
+        self.map = None                 # the newest model.StorageMap
+        self._snapshot = snapshot
+        self._attachments = attachments
+        self._clock = clock
+        self._named = named
+        self._everywhere = everywhere
+        self._ranged = ranged
+        self._batch = batch
+        self._lock = threading.Lock()   # one look, or reading, at a time
+        self._looked_at = None
+        self._instances = None          # of the last look
+        self._more = False              # there was more to read than a batch
+        self._seen = {}                 # client -> when it was last connected
+        self._records = {}              # instance id -> DiskRecord
+        self._recorded = {}             # client -> (host, user, when), as on record
+        self._loaded = None             # the term for which these were loaded
+        self._said = ()
+        self._tried = {}                # instance id -> when, of disks without a client
+        self._backends = {}             # host -> backends seen there
+        self._nodes = None              # what with_backends() last made, and of what
+
+    # -- looking --------------------------------------------------------------------------------
+    def look(self):
+        """Do what is due; returns the seconds until the next look. Raises VmhaErrors."""
+        term = self.lead.term if self.lead else None
+        cluster = self._snapshot()
+        if term is None or cluster.nodes_at is None or cluster.instances_at is None:
+            return 1.0
+        with self._lock:
+            self._load(term)
+            now = self._clock()
+            due = self._looked_at is None or (
+                now - self._looked_at).total_seconds() >= self.interval
+            if due:
+                self._look_at_clients(term, cluster, now)
+                self._looked_at = now
+            if due or self._more or self._instances is not cluster.instances:
+                self._look_at_disks(term, cluster, now)
+                self._instances = cluster.instances
+                self._see_backends(cluster)
+        return 1.0
+
+    def _see_backends(self, cluster):
+        seen = disks.backends(cluster.instances.values(), self._records)
+        if seen != self._backends:
+            self._backends = seen
+
+    def load(self):
+        """Take over what is on record."""
+        self._recorded, self._records = self.store.clients(), self.store.disks()
+        self._see_backends(self._snapshot())
+
+    def _load(self, term):
+        if self._loaded != term:
+            self.load()
+            self._loaded = term
+
+    def _look_at_clients(self, term, cluster, now):
+        self.map = self.ceph.map()
+        owner = self._owner(cluster)
+        users = self.ceph.clients()
+        connected = {c: owner[ip] for c in users for ip in [disks.ip_of(c)] if ip in owner}
+        self._seen.update(dict.fromkeys(connected, now))
+        seen = {c: (host, users[c], now) for c, host in connected.items()
+                if c not in self._recorded or self._recorded[c][0] != host
+                or now - self._recorded[c][2] > REFRESH}
+        # Of a host that is out, everything is kept: what is fenced there must stay fenced.
+        out = {r.host for r in self.store.recoveries(unreleased=True)}
+        old = [c for c, (host, _, at) in self._recorded.items()
+               if c not in connected and now - at > REMEMBER and host not in out]
+        if seen or old:
+            self.store.save_clients(term, seen, old)
+            self._recorded.update(seen)
+            for client in old:
+                del self._recorded[client]
+                self._seen.pop(client, None)
+
+    def _owner(self, cluster):
+        owner, problems = disks.addresses(cluster.nodes, self.map, self._named)
+        if problems != self._said:
+            for problem in problems:
+                LOG.warning('%s', problem)
+            self._said = problems
+        return owner
+
+    def _look_at_disks(self, term, cluster, now):
+        due = [i for i in cluster.instances.values() if self._due(i, cluster, now)]
+        self._more = len(due) > self._batch
+        self._read(term, due[:self._batch], cluster, now)
+        gone = [ident for ident, r in self._records.items()
+                if ident not in cluster.instances and now - r.seen_at > REMEMBER]
+        if gone:
+            self.store.save_disks(term, (), gone)
+            for ident in gone:
+                del self._records[ident]
+
+    def _due(self, instance, cluster, now):
+        """Whether an instance's images are to be opened now."""
+        if not instance.known or instance.host not in cluster.nodes:
+            return False
+        found = self._records.get(instance.id)
+        if not disks.current(instance, found):
+            # Read in vain a moment ago (Cinder did not answer)?
+            tried = self._tried.get(instance.id)
+            return tried is None or found is not None and found.seen_at == tried or (
+                now - tried).total_seconds() >= PATIENCE
+        if found.problem or disks.connected(instance, found) and not any(
+                self._lost(some, now) for some in found.images.values() if some):
+            return False
+        # It should have a client and has none, or another one by now: not at every look.
+        tried = self._tried.get(instance.id)
+        return tried is None or (now - tried).total_seconds() >= PATIENCE
+
+    def _lost(self, clients, now):
+        """Whether none of an image's clients was connected of late."""
+        return all((now - self._seen.setdefault(c, now)).total_seconds() > LOST for c in clients)
+
+    def _read(self, term, instances, cluster, now):
+        """Find the disks of instances and who uses them, and put it on record."""
+        if not instances:
+            return
+        places = {}
+        for instance in instances:
+            try:
+                attached = self._attachments(instance.id) if instance.volumes else {}
+            except exception.VmhaError as e:    # one's trouble is that one's: it stays unread
+                LOG.warning('the volumes of %s (%s): %s', instance.name, instance.id, e)
+                self._tried[instance.id] = now
+                continue
+            places[instance.id] = disks.images(instance, self.pools, attached)
+        users = self.ceph.users_of({
+            image for place in places.values() for candidates in place.values()
+            for image in candidates if image.partition('/')[0] in self.map.pools})
+        owner = self._owner(cluster)
+        records = [disks.record(i, places[i.id], users, owner, now, self._records.get(i.id))
+                   for i in instances if i.id in places]
+        self.store.save_disks(term, records)
+        for record in records:
+            self._records[record.instance_id] = record
+            self._tried[record.instance_id] = now
+
+    # -- for the engine -------------------------------------------------------------------------
+    def unread(self, host, cluster):
+        """The instances of a host whose disks are not on record as they are now."""
+        return [i for i in cluster.on(host)
+                if i.known and not disks.current(i, self._records.get(i.id))]
+
+    def read(self, host, cluster):
+        """Find the disks of those; one that cannot be read stays unread, and is logged."""
+        with self._lock:
+            self._load(self.lead.term)
+            self.map = self.ceph.map()
+            self._read(self.lead.term, self.unread(host, cluster), cluster, self._clock())
+
+    def with_backends(self, cluster):
+        """The cluster with the backend of every node; what it has there is the operator's word."""
+        known = self._nodes
+        if known is None or known[0] is not cluster.nodes or known[1] is not self._backends:
+            nodes = {h: _replaced(n, backend=disks.backend(
+                h, n.backend, self._backends, self._everywhere)) for h, n in cluster.nodes.items()}
+            known = self._nodes = cluster.nodes, self._backends, types.MappingProxyType(nodes)
+        return _replaced(cluster, nodes=known[2])
+
+    def backed(self, cluster, host, fenced=None):
+        """The cluster with what backs the instances of a host.
+
+        :param fenced: evidence of a fence that is in force. What it was found to cover stays
+            covered, whatever Nova notes of the instance since; without it: of one to come.
+        """
+        records = self.store.disks(host)
+        whole = self.whole(host) if fenced is None else fenced['whole']
+        covered = set(fenced['covered']) if fenced else ()
+        backings = {}
+        for instance in cluster.on(host):
+            record = records.get(instance.id)
+            backing = disks.backing(instance, record, whole)
+            if instance.id in covered and record is not None:
+                backing = model.Backing(record.backend if instance.kept else '')
+            elif fenced and not (whole or backing.local or backing.unsure):
+                backing = model.Backing(unsure='it was not known when its host was fenced')
+            backings[instance.id] = _replaced(instance, backing=backing)
+        return _replaced(cluster, instances={**cluster.instances, **backings})
+
+    def whole(self, host):
+        """Whether a fence will hold for every client of the host, not only for those on record.
+
+        It needs one on record all the same: that shows that the host's addresses are its own.
+        """
+        return self._ranged and bool(self.store.clients(host))
+
+    def addresses(self, host):
+        """The IPs at which the host uses the storage, as known now."""
+        owner, _ = disks.addresses(self._snapshot().nodes, self.map or self.ceph.map(),
+                                   self._named)
+        return sorted(ip for ip, of in owner.items() if of == host)
+
+    def clients(self, host):
+        """The clients of a host that are on record."""
+        found = set(self.store.clients(host))
+        for record in self.store.disks(host).values():
+            found.update(c for some in record.images.values() for c in some)
+        return sorted(found)
+
+    def osds(self, host):
+        """The host's OSDs, by a map read now."""
+        self.map = self.ceph.map()
+        return disks.osds_of(host, self._snapshot().nodes, self.map)
+
+    def osd_state(self, host):
+        """Whether the host's OSDs are down, as last seen: model.OsdState."""
+        known = self.map
+        age = (self._clock() - known.seen_at).total_seconds() if known else 0.0
+        return disks.osd_state(host, self._snapshot().nodes, known, age, 3 * self.interval)
+
+    def disk_pools(self, known):
+        """The pools that hold, or may hold, disks of instances, of those that there are."""
+        seen = {image.partition('/')[0] for r in self._records.values() for image in r.images}
+        return sorted(p for p in {*self.pools.kept, *self.pools.volumes, *seen}
+                      if p in known.pools)
+
+    def ready(self, host):
+        """Why evacuated guests of a host would hang; '': they would not.
+
+        Asks the OSDs that serve the pools of its disks, and of their parents.
+        """
+        known = self.ceph.map()
+        wanted = {image.partition('/')[0] for r in self.store.disks(host).values()
+                  for image in r.images}
+        if not wanted:
+            return ''
+        wanted = sorted(p for p in {*wanted, *self.pools.images} if p in known.pools)
+        left = self.ceph.unanswered(known.epoch, wanted, READY)
+        if not left:
+            return ''
+        problems = {pool: f'{len(groups)} of its placement groups do not answer'
+                    for pool, groups in left.items()}
+        try:                            # the manager knows it in better words, but later
+            problems.update(self.ceph.inactive(sorted(left), known))
+        except exception.VmhaError as e:
+            LOG.info('the manager: %s', e)
+        return '; '.join(f'pool {pool}: {text}' for pool, text in sorted(problems.items()))
+
+
+_replaced = dataclasses.replace
