@@ -18,10 +18,12 @@ import pathlib
 import subprocess
 import sys
 
+from tests.lab import bindings
 from tests.lab.common import LabError
 from tests.lab.common import tail
 from tests.lab.common import wait_until
 from tests.lab.conf import write
+from tests.lab import hosts as nodes
 from tests.lab import process
 from tests.lab import services
 from tests.lab import state
@@ -43,13 +45,19 @@ def sections(lab_state, connection, log_file):
 
     Nova beats every 2 seconds in the lab, and gives a request up after 20.
     """
+    fence = {'fence': {'driver': 'none', 'unsafe_without_fence': 'true'}}
+    if lab_state.virt == 'libvirt':
+        ceph = nodes.cluster(lab_state)
+        fence = {'fence': {'driver': 'storage'}, 'ceph': {
+            'conf_file': ceph.conf_file, 'user': 'vmha', 'keyring': ceph.keyring('vmha'),
+            'hosts_backend': 'rbd:vms', 'clients_interval': 2, 'timeout': 5}}
     return {
+        **fence,
         'DEFAULT': {'transport_url': lab_state.urls['transport_url'], 'log_file': log_file},
         'service_credentials': {
             'auth_type': 'password', **lab_state.credentials['vmha'],
             'region_name': state.REGION, 'interface': 'public'},
         'database': {'connection': connection},
-        'fence': {'driver': 'none', 'unsafe_without_fence': 'true'},
         'detection': {'heartbeat_silence': 5},
         'collector': {'interval': 2, 'nodes_interval': 5},
         'recovery': {'quiet_period': 30},
@@ -193,6 +201,8 @@ class Vmha:
     def environment(self):
         """Little, and the lab's mark in it: the caller's shell changes nothing."""
         extra = {'PYTHONPATH': str(ROOT)}
+        if self.lab.state.storage == 'ceph':
+            extra['PYTHONPATH'] += f'{os.pathsep}{bindings.folder()}'
         # What pbr says of a checkout without git history, if the caller had to tell.
         if 'PBR_VERSION' in os.environ:
             extra['PBR_VERSION'] = os.environ['PBR_VERSION']

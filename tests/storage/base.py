@@ -1,0 +1,180 @@
+"""One cloud with Ceph and libvirt for all of these tests, and a clean state for each.
+
+Set VMHA_TEST_STORAGE_LAB to the folder of such a lab that is up (four hosts) to use that one; it
+is left running.
+"""
+
+import atexit
+import os
+import pathlib
+import tempfile
+import time
+import unittest
+
+from tests.lab import guest
+from tests.lab import lab
+from tests.lab import vmha
+
+_lab = None
+
+
+def the_lab():
+    """The lab, brought up by the first test that asks."""
+    global _lab
+    if _lab is None:
+        mine = os.environ.get('VMHA_TEST_STORAGE_LAB')
+        if mine:
+            _lab = lab.Lab.load(mine)
+        else:
+            folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-storage-')) / 'lab'
+            atexit.register(_end, folder)
+            _lab = lab.Lab.up(folder, hosts=4, storage='ceph', virt='libvirt')
+    return _lab
+
+
+def _end(folder):
+    """Stop the lab; VMHA_KEEP_LOGS keeps its folder."""
+    keep = 'VMHA_KEEP_LOGS' in os.environ
+    lab.tear_down(folder, wipe=not keep)
+    if not keep:
+        folder.parent.rmdir()
+
+
+class StorageTest(unittest.TestCase):
+    """compute1 dies; compute2 and compute3 are ordinary nodes, compute4 is the spare."""
+
+    SOURCE, SPARE = 'compute1', 'compute4'
+    overrides = {}
+
+    def setUp(self):
+        super().setUp()
+        self.lab = the_lab()
+        self.cloud = self.lab.cloud()
+        self.ceph = self.lab.ceph
+        self.vmha = vmha.Vmha(self.lab)
+        self.addCleanup(self._clean)
+        self._clean()
+        self.vmha.configure(self.overrides)
+        self.vmha.sync()
+        self.vmha.set_spare(self.SPARE)
+        self.vmha.start_engine()
+        self.store = self.vmha.store()
+
+    def _clean(self):
+        """Nothing of us runs, all hosts are on and in service, no server or volume is left."""
+        try:
+            self.vmha.kill_engine()
+        except Exception:
+            pass                        # never started
+        for name in ('mon', 'mgr'):
+            if self.ceph.alive(name):
+                self.ceph.thaw(name)
+            else:
+                self.ceph.revive(name)
+        for entry in self._blocklist():
+            self.ceph.command('osd blocklist', blocklistop='rm', **entry)
+        for host in self.lab.hosts:
+            self.lab.join(host)
+            if self.lab.boxes[host].alive():
+                self.lab.thaw(host)
+                if not self.ceph.alive(f'osd.{host}'):
+                    self.ceph.start_osd(host)
+            if not self.lab.boxes[host].alive():
+                self.lab.start_host(host)
+            elif self._out_of_service(self.cloud.service(host)):
+                self.lab.restart_compute(host)
+        self.cloud.delete_all()
+        for host in self.lab.hosts:
+            if self._out_of_service(self.cloud.service(host)):
+                self.lab.bring_back(host)
+        self.lab.volumes().delete_all()
+        self.ceph.wait_clean()
+        for path in self.lab.state.data.glob('vmha.sqlite*'):
+            path.unlink()
+
+    def _blocklist(self):
+        dump = self.ceph.command('osd dump')
+        return [{'addr': a} for a in dump['blocklist']] + [
+            {'addr': a.removeprefix('cidr:').replace(':0/', '/'), 'range': 'range'}
+            for a in dump['range_blocklist']]
+
+    @staticmethod
+    def _out_of_service(service):
+        return service['forced_down'] or service['status'] != 'enabled' or service['state'] != 'up'
+
+    # -- guests ---------------------------------------------------------------------------------
+    def boot(self, storage='rbd', count=1, host=None, **options):
+        """Guests on the host that will die; returns their ids once all of them count."""
+        host = host or self.SOURCE
+        servers = self.lab.boot(host, count, storage=storage, name=storage, **options)
+        idents = [s['id'] for s in servers]
+        for ident in idents:
+            self.wait(f'{storage} guest counts', lambda ident=ident: self.counts(ident, host), 60)
+        return idents
+
+    def lines(self, ident, host):
+        """The lines that a guest has written to its console on a host."""
+        return guest.console(self.lab.console(ident, host))
+
+    def counts(self, ident, host):
+        """The numbers it has reported there as written."""
+        return [line.count for line in self.lines(ident, host) if line.what == 'COUNT']
+
+    def on_disk(self, image):
+        """What a guest has written to its disk ``pool/name``: guest.Records."""
+        import rbd
+        pool, _, name = image.partition('/')
+        with self.ceph.pool(pool) as ioctx, rbd.Image(ioctx, name, read_only=True) as opened:
+            return guest.records(opened.read(0, guest.SLOT * (guest.RING + 1)))
+
+    def wait_recorded(self, *idents):
+        """Wait until the engine has on record who uses their disks."""
+        def recorded():
+            known = self.store.disks()
+            return all(i in known and all(known[i].images.values()) or (
+                i in known and known[i].problem) for i in idents)
+        self.wait('disks on record', recorded, 60)
+
+    # -- waiting --------------------------------------------------------------------------------
+    def report(self, reason='it fell silent', source='test'):
+        """Publish that the host is down."""
+        self.vmha.publish_host_down(self.SOURCE, reason, source)
+
+    def wait(self, what, condition, seconds=120):
+        """Poll until the condition holds; returns its value."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = condition()
+            if found:
+                return found
+            time.sleep(0.2)
+        self.fail(f'not within {seconds} s: {what}; {self.state()}')
+
+    def state(self):
+        """What the engine has on record, for messages."""
+        return [str(r) for r in self.store.recoveries()] + [
+            f'{m.name} {m.state} {m.target}: {m.reason}'
+            for r in self.store.recoveries() for m in self.store.moves(r.id)] + [
+            f'{f.host} {f.state}: {f.detail}' for f in self.store.failures()]
+
+    def recovery(self):
+        """The newest recovery, or None."""
+        return (self.store.recoveries() or [None])[-1]
+
+    def wait_over(self, seconds=180):
+        """Wait for the end of the recovery; returns it."""
+        return self.wait('the recovery is over', lambda: (
+            self.recovery() if self.recovery() and self.recovery().ended_at else None), seconds)
+
+    def moves(self):
+        """The moves of the newest recovery: {instance id: Move}."""
+        return {m.instance_id: m for m in self.store.moves(self.recovery().id)}
+
+    def assertGoesOn(self, ident, host=None):
+        """Its counter goes on elsewhere from the last number it had reported, or above."""
+        before = self.counts(ident, self.SOURCE)
+        host = host or self.SPARE
+        after = self.wait(f'{ident} counts on {host}', lambda: self.counts(ident, host), 90)
+        start = [n for n in self.lines(ident, host) if n.what == 'START'][0]
+        self.assertGreaterEqual(start.count, before[-1], 'what was acknowledged is lost')
+        self.assertEqual(start.count + 1, after[0])
