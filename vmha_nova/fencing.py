@@ -154,7 +154,9 @@ class StorageFence:
             if not late:
                 return {'epoch': known.epoch, 'pools': pools}
             names = ', '.join(f'osd.{i}' for i in sorted(late))
-            self._wait(end, f'OSD map {known.epoch} is not in use yet by {names}')
+            why = self.storage.ready(host) if self._monotonic() >= end else ''
+            self._wait(end, f'OSD map {known.epoch} is not in use yet by {names}'
+                       f'{" (" * bool(why)}{why}{")" * bool(why)}')
 
     def _wait(self, end, problem):
         if self._monotonic() >= end:

@@ -58,7 +58,8 @@ class Facts:
     caps: typing.Mapping[str, str] | None = None    # entity -> monitor caps, of live clients
     stale_locks: typing.Sequence[str] = ()      # images locked by clients that are no more
     recorded: typing.Collection[str] = ()       # hosts with clients on record
-    conf_files: typing.Mapping[str, typing.Mapping[str, str]] = model.NOTHING
+    conf_files: typing.Mapping[str, typing.Mapping[str, str]] = dataclasses.field(
+        default_factory=dict)
     local_addresses: typing.Collection[str] = ()    # of the machine this runs on
 
 

@@ -1,5 +1,7 @@
 """What an empty cloud needs first: accounts, a catalogue, an image and a flavor."""
 
+import pathlib
+
 from tests.lab.state import PASSWORD
 from tests.lab.state import REGION
 
@@ -8,6 +10,10 @@ USERS = ('nova', 'placement', 'glance', 'neutron', 'vmha')
 
 IMAGE = 'tiny'
 FLAVOR = {'name': 'tiny', 'id': '1', 'vcpus': 1, 'ram': 64, 'disk': 1}
+
+#: What a guest that is real needs more.
+REAL_RAM = 96
+_DISK_BYTES = 4 << 20
 
 
 def accounts(session, state):
@@ -27,7 +33,8 @@ def accounts(session, state):
     granted = [role['id'] for role in roles if role['name'] in ('admin', 'service')]
     project = create('project', name='service', domain_id='default')
     create('region', id=REGION)
-    for name in USERS:
+    has_volumes = state.storage == 'ceph'
+    for name in (*USERS, *['cinder'] * has_volumes):
         user = create('user', name=name, password=PASSWORD, domain_id='default')
         for role in granted:
             session.put(f'{url}/projects/{project}/users/{user}/roles/{role}', timeout=60)
@@ -35,7 +42,8 @@ def accounts(session, state):
             ('identity', 'keystone', url), ('compute', 'nova', state.urls['compute_url']),
             ('placement', 'placement', state.urls['placement_url']),
             ('image', 'glance', state.urls['image_url']),
-            ('network', 'neutron', state.urls['network_url'])):
+            ('network', 'neutron', state.urls['network_url']),
+            *[('block-storage', 'cinder', state.urls['volume_url'])] * has_volumes):
         service = create('service', type=kind, name=name)
         for interface in ('public', 'internal', 'admin'):
             create('endpoint', service_id=service, interface=interface, url=endpoint,
@@ -43,15 +51,37 @@ def accounts(session, state):
 
 
 def image(session, state):
-    """Upload an image; the fake driver never reads it."""
+    """Upload an image that the fake driver never reads."""
+    _upload(session, state, IMAGE, 'raw', 'bare', b'\0' * 1024)
+
+
+def real_image(session, state, kernel, ramdisk, command_line):
+    """Upload an image of an empty disk, and the kernel that is started with it.
+
+    :param kernel: path of a kernel
+    :param ramdisk: path of its initramfs
+    :param command_line: what the kernel is told
+    """
+    ids = {}
+    for kind, name, path in (('aki', 'kernel', kernel), ('ari', 'ramdisk', ramdisk)):
+        content = pathlib.Path(path).read_bytes()
+        ids[f'{name}_id'] = _upload(session, state, name, kind, kind, content)
+    _upload(session, state, IMAGE, 'raw', 'bare', b'\0' * _DISK_BYTES,
+            os_command_line=command_line, **ids)
+
+
+def _upload(session, state, name, disk, container, data, **properties):
+    """Make an image that everybody may use; returns its id."""
     url = state.urls['image_url'] + '/v2/images'
-    content = {'name': IMAGE, 'disk_format': 'raw', 'container_format': 'bare',
-               'visibility': 'public'}
-    made = session.post(url, json=content, timeout=60).json()
-    session.put(f'{url}/{made["id"]}/file', data=b'\0' * 1024, timeout=60,
+    content = {'name': name, 'disk_format': disk, 'container_format': container,
+               'visibility': 'public', **properties}
+    made = session.post(url, json=content, timeout=60).json()['id']
+    session.put(f'{url}/{made}/file', data=data, timeout=60,
                 headers={'Content-Type': 'application/octet-stream'})
+    return made
 
 
 def flavor(session, state):
     """Make the flavor; a host of the fake driver holds a thousand of it and more."""
-    session.post(state.urls['compute_url'] + '/flavors', json={'flavor': FLAVOR}, timeout=60)
+    content = FLAVOR if state.virt == 'fake' else {**FLAVOR, 'name': 'small', 'ram': REAL_RAM}
+    session.post(state.urls['compute_url'] + '/flavors', json={'flavor': content}, timeout=60)

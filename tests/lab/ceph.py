@@ -68,23 +68,29 @@ class Cluster:
         self._rados = None
 
     # -- making and starting --------------------------------------------------------------------
-    def create(self):
-        """Make the cluster and start it; goes on running. The boxes must be on."""
+    def create(self, without=()):
+        """Make the cluster and start it; goes on running. The boxes must be on.
+
+        :param without: hosts that get no OSD now; `add_osd` gives them one later
+        """
         for name in ('mon', 'mgr', 'osd', 'log', 'run', 'keys'):
             (self.folder / name).mkdir(parents=True)
-        fsid, hosts = str(uuid.uuid4()), list(self.boxes)
+        fsid, hosts = str(uuid.uuid4()), [h for h in self.boxes if h not in without]
         self._write_conf(fsid)
         self._write_keys(hosts)
         with concurrent.futures.ThreadPoolExecutor(len(hosts)) as pool:
             made = {host: pool.submit(self._make_osd, host) for host in hosts}
             self._make_monitor(fsid)
-            self._start('mon')
+            # It collects changes for a second before it agrees with itself on them: too long for
+            # dozens of commands in a row. Afterwards it does as any other.
+            self._start('mon', '--paxos_propose_interval=0.05')
             self._wait_monitor()
             self._start('mgr')
             for host in hosts:
                 self._announce_osd(host, made[host].result())
                 self.start_osd(host)
         self._make_pools(hosts)
+        self.command('config set', target='mon.a', var='paxos_propose_interval', val=['1'])
 
     def start(self):
         """Start the monitor, the manager and the OSDs of boxes that are on, if they do not run."""
@@ -106,13 +112,16 @@ class Cluster:
         self.kill(f'osd.{host}')
 
     def add_osd(self, host):
-        """Give a host that has just joined an OSD; its box is on, and in ``boxes``."""
-        self._write_keyring(f'osd.{self.osd_id(host)}', *_OSD_CAPS)
-        key = (self.folder / 'keys' / f'osd.{self.osd_id(host)}.keyring').read_bytes()
-        self.command('auth import', inbuf=key)
+        """Give a host that was created without, and whose box is on, an OSD.
+
+        The images pool keeps one more copy from now on: that host's.
+        """
+        key = self._write_keyring(f'osd.{self.osd_id(host)}', *_OSD_CAPS)
+        self.command('auth import', inbuf=key.encode())
         self._announce_osd(host, self._make_osd(host))
         self.start_osd(host)
-        self.command('osd pool set', pool='images', var='size', val=str(len(self.boxes)))
+        size = len(self.command('osd dump')['osds'])
+        self.command('osd pool set', pool='images', var='size', val=str(size))
 
     def kill(self, name):
         """SIGKILL 'mon', 'mgr' or 'osd.HOST'."""
@@ -149,14 +158,16 @@ class Cluster:
     def command(self, prefix, target='mon', inbuf=b'', **arguments):
         """Give a command as client.admin: what it answers, decoded.
 
-        :param target: mon, mgr, or the number of an OSD
+        :param target: mon, mon.a for the process itself, mgr, or the number of an OSD
         :raises LabError: it failed, or was not answered in time
         """
         text = json.dumps({'prefix': prefix, 'format': 'json', **arguments})
         client = self._client()
-        if target in ('mon', 'mgr'):
-            send = client.mon_command if target == 'mon' else client.mgr_command
-            code, answer, said = send(text, inbuf)
+        if target == 'mgr':
+            code, answer, said = client.mgr_command(text, inbuf)
+        elif str(target).startswith('mon'):
+            code, answer, said = client.mon_command(
+                text, inbuf, target=target.partition('.')[2] or '')
         else:
             code, answer, said = client.osd_command(int(target), text, inbuf)
         if code:
@@ -175,7 +186,9 @@ class Cluster:
 
     def wait_clean(self, timeout=120):
         """Wait until all OSDs of boxes that are on are up, and all placement groups are clean."""
-        wanted = sum(box.alive() for box in self.boxes.values())
+        made = {osd['osd'] for osd in self.command('osd dump')['osds']}
+        wanted = sum(box.alive() and self.osd_id(host) in made
+                     for host, box in self.boxes.items())
         wait_until('all placement groups clean', lambda: self._clean(wanted), timeout, 0.3)
 
     def osd_up(self, host):
@@ -329,9 +342,9 @@ class Cluster:
         wait_until('the monitor', answers, _SECONDS, 0.1)
         self.command('osd crush rule ls')
 
-    def _start(self, kind):
+    def _start(self, kind, *options):
         self._spawn(kind, [*self.network.exec_prefix('ctl'), f'ceph-{kind}', '-c',
-                           self.conf_file, '-f', '-i', 'a'])
+                           self.conf_file, '-f', '-i', 'a', *options])
 
     def _spawn(self, name, command):
         started = process.spawn(command, {

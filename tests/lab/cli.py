@@ -36,7 +36,8 @@ def up(options):
     progress = Progress()
     settings = {name: getattr(options, name) for name in services.SETTINGS}
     lab = labs.Lab.up(options.dir, options.hosts, options.servers, options.stopped, options.on,
-                      options.bind, settings, progress)
+                      options.bind, settings, progress, options.storage, options.virt,
+                      options.network)
     progress(f'up: {len(lab.hosts)} hosts, in {lab.dir}')
     print(f'Keystone: {lab.urls["auth_url"]}   logs: {lab.log}')
 
@@ -51,8 +52,8 @@ def status(options):
 
 
 def kill_host(options):
-    """SIGKILL a host's nova-compute and all it started."""
-    labs.Lab.load(options.dir).kill_host(options.host)
+    """SIGKILL a host's nova-compute and all it started, or, if it is a box, all that is in it."""
+    labs.Lab.load(options.dir).kill_host(options.host, options.silent)
 
 
 def start_host(options):
@@ -65,6 +66,35 @@ def stop_host(options):
     labs.Lab.load(options.dir).stop_host(options.host)
 
 
+def cut_host(options):
+    """Pull the network cable of a host that is a box."""
+    labs.Lab.load(options.dir).cut(options.host)
+
+
+def join_host(options):
+    """Put the cable back."""
+    labs.Lab.load(options.dir).join(options.host)
+
+
+def freeze_host(options):
+    """Stop all processes of a host that is a box where they stand."""
+    labs.Lab.load(options.dir).freeze(options.host)
+
+
+def thaw_host(options):
+    """Let a frozen host go on."""
+    labs.Lab.load(options.dir).thaw(options.host)
+
+
+def guests(options):
+    """Show which guests have a QEMU on which host, whatever Nova says, and what they counted."""
+    lab = labs.Lab.load(options.dir)
+    for host in lab.hosts:
+        for server_id, pid in lab.guests(host).items():
+            counted = lab.counts(server_id, host)
+            print(host, server_id, pid, counted[-1].count if counted else '-')
+
+
 def bring_back(options):
     """Start a host if it does not run, lift forced_down, and enable it."""
     labs.Lab.load(options.dir).bring_back(options.host)
@@ -74,7 +104,8 @@ def boot(options):
     """Boot servers on a host."""
     metadata = dict(pair.partition('=')[::2] for pair in options.meta)
     for server in labs.Lab.load(options.dir).boot(
-            options.on, options.servers, options.stopped, name=options.name, metadata=metadata):
+            options.on, options.servers, options.stopped, options.disk, options.port,
+            name=options.name, metadata=metadata):
         print(server['id'], server['name'], server['status'])
 
 
@@ -102,8 +133,11 @@ def _report(lab):
         'dir': str(lab.dir), 'log': str(lab.log), 'ready': lab.state.ready, 'urls': lab.urls,
         'services': {name: {'pid': recorded.pid, 'alive': name in pids}
                      for name, recorded in lab.state.processes.items()},
+        'boxes': {host: box.alive() for host, box in lab.boxes.items()},
         'hosts': {}, 'error': None}
     try:
+        if lab.ceph is not None:
+            report['storage'] = _storage(lab.ceph)
         cloud = lab.cloud()
         servers = cloud.count()
         for service in cloud.services('nova-compute'):
@@ -117,6 +151,15 @@ def _report(lab):
     return report
 
 
+def _storage(ceph):
+    """The health of Ceph as plain data."""
+    found = ceph.command('status')
+    groups = found['pgmap'].get('pgs_by_state', [])
+    return {'health': found['health']['status'], 'checks': sorted(found['health']['checks']),
+            'osds_up': found['osdmap']['num_up_osds'], 'osds': found['osdmap']['num_osds'],
+            'groups': {group['state_name']: group['count'] for group in groups}}
+
+
 def _print_report(report):
     print(f'{report["dir"]}: {"up" if report["ready"] else "not completely up"}')
     for name, service in report['services'].items():
@@ -124,10 +167,16 @@ def _print_report(report):
     for host, seen in sorted(report['hosts'].items()):
         forced = ', forced down' if seen['forced_down'] else ''
         servers = ', '.join(f'{n} {kind}' for kind, n in sorted(seen['servers'].items()))
-        print(f'  {host:<16} {seen["state"]}, {seen["status"]}{forced}; '
+        power = '' if report['boxes'].get(host, True) else ', switched off'
+        print(f'  {host:<16} {seen["state"]}, {seen["status"]}{forced}{power}; '
               f'servers: {servers or "none"}')
     for host, counted in report.get('elsewhere', {}).items():
         print(f'  servers of {host or "no host"}: {counted}')
+    if 'storage' in report:
+        ceph = report['storage']
+        groups = ', '.join(f'{n} {state}' for state, n in ceph['groups'].items())
+        print(f'  Ceph             {" ".join([ceph["health"], *ceph["checks"]])}; '
+              f'{ceph["osds_up"]} of {ceph["osds"]} OSDs up; placement groups: {groups}')
     if report['error']:
         print(f'  {report["error"]}')
 
@@ -147,16 +196,30 @@ def _parser():
     add = command(up).add_argument
     add('--hosts', type=int, default=4, help='number of compute hosts (default %(default)s)')
     _add_servers(add, 0)
+    add('--storage', choices=('none', 'ceph'), default='none',
+        help='ceph: a Ceph on the hosts, which are namespaces then (default %(default)s)')
+    add('--virt', choices=('fake', 'libvirt'), default='fake',
+        help='libvirt: real guests, emulated, with disks in that Ceph (default %(default)s)')
+    add('--network', choices=('none', 'ovs'), default='none',
+        help='ovs: an Open vSwitch on each host, for servers with a port (default %(default)s)')
     add('--bind', default='127.0.0.1', help='address to listen on (default %(default)s)')
     for name, value in services.SETTINGS.items():
         add(f'--{name.replace("_", "-")}', type=int, default=value, metavar='N',
             help='default %(default)s')
     command(status).add_argument('--json', action='store_true', help='as JSON')
-    for function in (kill_host, start_host, stop_host, bring_back):
+    for function in (start_host, stop_host, bring_back, cut_host, join_host, freeze_host,
+                     thaw_host):
         command(function).add_argument('host')
+    add = command(kill_host).add_argument
+    add('host')
+    add('--silent', action='store_true', help='pull the network cable, too: nothing there '
+                                              'refuses connections')
+    command(guests)
     add = command(boot).add_argument
     _add_servers(add, 1)
     add('--name', default='vm', help='how their names begin (default %(default)s)')
+    add('--disk', choices=('rbd', 'volume', 'local'), help='where root disks are, with libvirt')
+    add('--port', action='store_true', help='with a port each, with --network ovs')
     add('--meta', action='append', default=[], metavar='KEY=VALUE', help='metadata; repeatable')
     command(env).add_argument('--account', choices=('admin', 'vmha'), default='admin')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')

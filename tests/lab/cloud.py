@@ -67,19 +67,22 @@ class Cloud:
         return self.call('GET', f'/servers/{server_id}')['server']
 
     def boot(self, host, n=1, stopped=0, name='vm', metadata=None, flavor=None, image=None,
-             server_group=None, timeout=None):
+             server_group=None, timeout=None, networks='none', **fields):
         """Make ``n`` servers on ``host``, of which ``stopped`` end SHUTOFF; returns their details.
 
         :param flavor: id; the lab's own if None
         :param image: id; the lab's own if None
         :param server_group: id of a group that they become members of
         :param timeout: seconds; if None, a time that grows with ``n``
+        :param networks: as in Nova's API
+        :param fields: more of the request's ``server``
         :raises LabError: one ended in ERROR, or not all were ready in time
         """
-        server = {'name': name, 'imageRef': image or self.image_id(), 'networks': 'none',
+        server = {'name': name, 'networks': networks,
+                  'imageRef': self.image_id() if image is None else image,
                   'flavorRef': flavor or bootstrap.FLAVOR['id'], 'host': host,
                   'metadata': metadata or {}, 'min_count': n, 'max_count': n,
-                  'return_reservation_id': True}
+                  'return_reservation_id': True, **fields}
         body = {'server': server}
         if server_group is not None:
             body['os:scheduler_hints'] = {'group': server_group}

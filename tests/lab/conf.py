@@ -4,6 +4,9 @@ import base64
 import secrets
 import shutil
 
+from tests.lab import hosts
+from tests.lab import libvirt
+from tests.lab import openvswitch
 from tests.lab.state import PASSWORD
 from tests.lab.state import REGION
 
@@ -19,7 +22,13 @@ def write_all(state):
     write(state.conf / 'nova' / 'controller.conf', controller(state))
     write(state.conf / 'glance' / 'glance-api.conf', glance(state))
     for host in state.hosts:
-        write(state.conf / 'nova' / f'{host}.conf', compute(state, host))
+        write_compute(state, host)
+        if state.network == 'ovs':
+            write(state.conf / 'neutron' / f'{host}.conf', openvswitch.agent_sections(
+                host, state.data / host, _helper(state, 'neutron', host)))
+    if state.storage == 'ceph':
+        write(state.conf / 'cinder' / 'cinder.conf', cinder(state))
+        shutil.copy(state.venv / 'etc' / 'cinder' / 'api-paste.ini', state.conf / 'cinder')
     for service in ('nova', 'neutron'):
         shutil.copy(state.venv / 'etc' / service / 'api-paste.ini', state.conf / service)
     shutil.copy(state.venv / 'etc' / 'glance' / 'glance-api-paste.ini', state.conf / 'glance')
@@ -58,12 +67,10 @@ def placement(state):
 
 
 def glance(state):
-    """Glance, with its images in a folder."""
+    """Glance."""
     return {
-        'DEFAULT': {'enabled_backends': 'files:file'},
+        **_image_store(state),
         'database': _database(state, 'glance'),
-        'glance_store': {'default_backend': 'files'},
-        'files': {'filesystem_store_datadir': state.data / 'images'},
         'os_glance_staging_store': {'filesystem_store_datadir': state.data / 'images-staging'},
         'os_glance_tasks_store': {'filesystem_store_datadir': state.data / 'images-tasks'},
         'paste_deploy': {'flavor': 'keystone'},
@@ -72,19 +79,62 @@ def glance(state):
     }
 
 
+def _image_store(state):
+    """Where Glance keeps the images: in Ceph, if there is one, and else in a folder."""
+    if state.storage == 'none':
+        return {'DEFAULT': {'enabled_backends': 'files:file'},
+                'glance_store': {'default_backend': 'files'},
+                'files': {'filesystem_store_datadir': state.data / 'images'}}
+    return {
+        # Nova and Cinder clone an image's snapshot when they are told where it is.
+        'DEFAULT': {'enabled_backends': 'ceph:rbd', 'show_image_direct_url': True},
+        'glance_store': {'default_backend': 'ceph'},
+        'ceph': {'rbd_store_pool': 'images', 'rbd_store_user': 'glance',
+                 'rbd_store_ceph_conf': hosts.cluster(state).conf_file},
+    }
+
+
+def cinder(state):
+    """Cinder, with its volumes in Ceph."""
+    own = state.data / 'cinder'
+    return {
+        'DEFAULT': {
+            'host': 'controller', 'my_ip': state.bind, 'state_path': own,
+            'transport_url': state.urls['transport_url'], 'auth_strategy': 'keystone',
+            'api_paste_config': state.conf / 'cinder' / 'api-paste.ini',
+            'glance_api_servers': state.http('glance'), 'enabled_backends': 'ceph',
+            'report_interval': 2, 'graceful_shutdown_timeout': 3, 'periodic_fuzzy_delay': 0,
+            'use_default_quota_class': False, 'quota_volumes': -1, 'quota_gigabytes': -1,
+        },
+        'ceph': {
+            'volume_driver': 'cinder.volume.drivers.rbd.RBDDriver', 'volume_backend_name': 'ceph',
+            'rbd_pool': 'volumes', 'rbd_user': 'cinder',
+            'rbd_ceph_conf': hosts.cluster(state).conf_file,
+            'rbd_secret_uuid': libvirt.SECRETS['cinder'],
+        },
+        'database': _database(state, 'cinder'),
+        'oslo_concurrency': {'lock_path': own / 'lock'},
+        'coordination': {'backend_url': f'file://{own}/coordination'},
+        'keystone_authtoken': _authtoken(state, 'cinder'),
+        'service_user': {**_account(state, 'cinder'), 'send_service_user_token': True},
+    }
+
+
 def neutron(state):
-    """Neutron without agents: Nova asks it for ports even where servers have none."""
+    """Neutron: Nova asks it for ports even where servers have none, and there are no agents."""
+    driver = {'none': 'logger', 'ovs': 'openvswitch'}[state.network]
     return {
         'DEFAULT': {
             'core_plugin': 'ml2', 'service_plugins': '', 'auth_strategy': 'keystone',
             'state_path': state.data / 'neutron', 'transport_url': state.urls['transport_url'],
-            'notify_nova_on_port_status_changes': False,
+            'notify_nova_on_port_status_changes': state.network != 'none',
             'notify_nova_on_port_data_changes': False,
-            'dhcp_agent_notification': False, 'api_workers': 1, 'rpc_workers': 0,
+            'dhcp_agent_notification': False, 'api_workers': 1,
+            'rpc_workers': 0 if state.network == 'none' else 1,
         },
         'database': _database(state, 'neutron'),
         'ml2': {'type_drivers': 'local', 'project_network_types': 'local',
-                'mechanism_drivers': 'logger', 'extension_drivers': ''},
+                'mechanism_drivers': driver, 'extension_drivers': ''},
         'oslo_concurrency': {'lock_path': state.data / 'neutron' / 'lock'},
         'keystone_authtoken': _authtoken(state, 'neutron'),
         'nova': _account(state, 'nova'),
@@ -122,6 +172,7 @@ def nova(state):
         'quota': {'driver': 'nova.quota.NoopQuotaDriver'},
         'placement': _account(state, 'placement'),
         'neutron': _account(state, 'neutron'),
+        **({'cinder': _account(state, 'nova')} if state.storage == 'ceph' else {}),
         'service_user': {**_account(state, 'nova'), 'send_service_user_token': True},
     }
 
@@ -142,12 +193,34 @@ def controller(state):
     }
 
 
-def compute(state, host):
-    """What one compute host has for itself."""
-    own = state.data / host
+def write_compute(state, host, local=False):
+    """Write what one compute host has for itself; ``local``: see `libvirt.sections`."""
+    own, path = state.data / host, state.conf / 'nova' / f'{host}.conf'
     own.mkdir(parents=True, exist_ok=True)
-    return {'DEFAULT': {'host': host, 'state_path': own},
-            'oslo_concurrency': {'lock_path': own / 'lock'}}
+    content = {'DEFAULT': {'host': host, 'state_path': own},
+               'oslo_concurrency': {'lock_path': own / 'lock'}}
+    if state.virt == 'libvirt':
+        address, helper = hosts.network(state).address(host), _helper(state, 'nova', host)
+        content = _merged(libvirt.sections(address, helper, local), content)
+    if state.network == 'ovs':
+        content = _merged(openvswitch.nova_sections(), content)
+    write(path, content)
+
+
+def _helper(state, service, host):
+    """The command that starts a privileged helper of a service on a host: there is no sudo."""
+    folder = state.conf / service
+    return (f'{state.venv}/bin/privsep-helper --config-file {folder}/{service}.conf '
+            f'--config-file {folder}/{host}.conf')
+
+
+def _merged(*contents):
+    """Sections of several files, as those of one; of options given twice the last counts."""
+    merged = {}
+    for content in contents:
+        for section, options in content.items():
+            merged.setdefault(section, {}).update(options)
+    return merged
 
 
 def _database(state, name):

@@ -23,7 +23,8 @@ from tests.lab import process
 from tests.lab import services
 from tests.lab.state import PASSWORD
 
-DATABASES = ('keystone', 'placement', 'glance', 'neutron', 'nova', 'nova_api', 'nova_cell0')
+DATABASES = ('keystone', 'placement', 'glance', 'neutron', 'nova', 'nova_api', 'nova_cell0',
+             'cinder')
 
 _SYNC_SECONDS = 600
 
@@ -80,7 +81,7 @@ def _build(state, folder):
             log, 60, env, _accounts())
         with concurrent.futures.ThreadPoolExecutor() as pool:
             jobs = [pool.submit(job, state, folder / 'conf') for job in
-                    (_nova, _neutron, _keystone, _placement, _glance)]
+                    (_nova, _neutron, _cinder, _keystone, _placement, _glance)]
             try:
                 for job in concurrent.futures.as_completed(jobs):
                     job.result()
@@ -129,6 +130,11 @@ def _placement(state, conf):
 def _glance(state, conf):
     write(conf / 'glance.conf', {'database': _url(state, 'glance')})
     _command(state, 'glance-manage', '--config-file', conf / 'glance.conf', 'db_sync')
+
+
+def _cinder(state, conf):
+    write(conf / 'cinder.conf', {'database': _url(state, 'cinder')})
+    _command(state, 'cinder-manage', '--config-file', conf / 'cinder.conf', 'db', 'sync')
 
 
 def _neutron(state, conf):

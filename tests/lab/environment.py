@@ -23,6 +23,10 @@ REQUIREMENTS = pathlib.Path(__file__).with_name('requirements.txt')
 _DEBIAN_PYTHON = '/usr/bin/python3'
 _INSTALL_SECONDS = 1800
 
+#: One that can be moved, and that finds the distribution's bindings of Ceph and libvirt: no index
+#: has them. What is pinned comes before what the distribution has of the same name.
+_OPTIONS = ('--relocatable', '--system-site-packages')
+
 
 @functools.cache
 def interpreter():
@@ -41,10 +45,11 @@ def interpreter():
 
 @functools.cache
 def fingerprint():
-    """Twelve hexadecimal digits that change with the pins and with the interpreter."""
+    """Twelve hexadecimal digits that change with the pins, the interpreter and the options."""
     version = subprocess.run([interpreter(), '-VV'], timeout=60, check=True,
                              capture_output=True).stdout
-    return hashlib.sha256(REQUIREMENTS.read_bytes() + version).hexdigest()[:12]
+    recipe = REQUIREMENTS.read_bytes() + version + ' '.join(_OPTIONS).encode()
+    return hashlib.sha256(recipe).hexdigest()[:12]
 
 
 def venv_dir():
@@ -75,9 +80,9 @@ def ensure_venv(progress):
 
 
 def _build(folder, log):
-    """Make the environment, one that can be moved."""
+    """Make the environment."""
     uv = _uv(log)
-    run([uv, 'venv', '--relocatable', '--python', interpreter(), folder], log, 120)
+    run([uv, 'venv', *_OPTIONS, '--python', interpreter(), folder], log, 120)
     env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180')
     run([uv, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
         _INSTALL_SECONDS, env)

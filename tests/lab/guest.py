@@ -29,7 +29,7 @@ _MODULES = ('virtio/virtio', 'virtio/virtio_ring', 'virtio/virtio_pci_legacy_dev
             'virtio/virtio_pci_modern_dev', 'virtio/virtio_pci', 'block/virtio_blk')
 _SECONDS = 300
 _LINE = re.compile(r'VMHA (START|COUNT|IOERROR) (\d+) boot=([0-9a-f]{16}) t=([0-9.]+)')
-_RECORD = re.compile(rb'VMHA (\d+) ([0-9a-f]{16}) ([0-9.]+)\n')
+_RECORD = re.compile(rb'VMHA (\d+) ([0-9a-f]{16}) (\d+) ([0-9.]+)\n')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +44,11 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """A slot of the disk."""
+    """A slot of the disk; ``found``: the number that its writer had found when it started."""
 
     count: int
     boot: str
+    found: int
     time: float
 
 
@@ -62,22 +63,22 @@ def records(disk):
     """The Records in the ring of a disk, by number; ``disk`` is the content of its beginning."""
     found = [_RECORD.match(disk[at:at + 100])
              for at in range(SLOT, min(len(disk), (RING + 1) * SLOT), SLOT)]
-    return sorted((Record(int(m[1]), m[2].decode(), float(m[3])) for m in found if m),
+    return sorted((Record(int(m[1]), m[2].decode(), int(m[3]), float(m[4])) for m in found if m),
                   key=lambda record: record.count)
 
 
 def overlaps(found):
     """Pairs of boots that wrote to one disk at the same time, by its Records; there must be none.
 
-    A boot that begins after the last write of another one does not overlap with it.
+    Whoever starts goes on from the last number that was written. If an earlier boot has written
+    a higher one, it did so after that. (Their clocks would not tell: they differ by a second.)
     """
-    spans = {}
+    start = {record.boot: record.found for record in found}
+    last = {}
     for record in found:
-        first, last = spans.get(record.boot, (record.time, record.time))
-        spans[record.boot] = min(first, record.time), max(last, record.time)
-    ordered = sorted(spans.items(), key=lambda item: item[1])
-    return [(one, two) for n, (one, (_, end)) in enumerate(ordered)
-            for two, (begin, _) in ordered[n + 1:] if begin < end]
+        last[record.boot] = max(last.get(record.boot, 0), record.count)
+    return [(one, two) for one in start for two in start
+            if one != two and start[one] <= start[two] < last[one]]
 
 
 def build(progress=None):

@@ -1,4 +1,4 @@
-"""The distribution's part of the lab: RabbitMQ, MariaDB and memcached, as packages."""
+"""The distribution's part of the lab: RabbitMQ, MariaDB, Ceph and so on, as packages."""
 
 import contextlib
 import os
@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import tempfile
 
+from tests.lab import bindings
 from tests.lab.common import cache_dir
 from tests.lab.common import LabError
 from tests.lab.common import locked
 from tests.lab.common import run
+from tests.lab import guest
 
 #: What apt installs, and the program that shows that it is there.
 PACKAGES = {
@@ -18,6 +20,26 @@ PACKAGES = {
     'mariadb-server': 'mariadbd',
     'memcached': 'memcached',
 }
+
+#: The same for a lab with Ceph, whose hosts are namespaces.
+CEPH = {
+    'ceph-mon': 'ceph-mon', 'ceph-mgr': 'ceph-mgr', 'ceph-osd': 'ceph-osd',
+    'ceph-common': 'ceph', 'iproute2': 'ip',
+    **{name: f'/usr/share/doc/{name}' for name in bindings.PACKAGES},
+}
+
+#: For one with libvirt. Some have no program: the folder with their copyright stands for it.
+LIBVIRT = {
+    'qemu-system-x86': 'qemu-system-x86_64', 'qemu-utils': 'qemu-img',
+    'qemu-block-extra': '/usr/share/doc/qemu-block-extra',
+    'libvirt-daemon': 'libvirtd', 'libvirt-clients': 'virsh',
+    'libvirt-daemon-system': '/usr/share/doc/libvirt-daemon-system',
+    'python3-libvirt': '/usr/share/doc/python3-libvirt',
+    **{name: f'/usr/share/doc/{name}' for name in guest.PACKAGES},
+}
+
+#: For one whose ports Open vSwitch plugs.
+OVS = {'openvswitch-switch': 'ovs-vswitchd'}
 
 _POLICY = pathlib.Path('/usr/sbin/policy-rc.d')
 _INSTALL_SECONDS = 900
@@ -31,20 +53,25 @@ def program(name):
     return shutil.which(name, path=os.environ.get('PATH', '') + ':/usr/sbin:/sbin')
 
 
-def missing():
-    """Names of the packages that are not installed."""
-    return [name for name, path in PACKAGES.items() if program(path) is None]
+def missing(wanted):
+    """Names of the packages that are not installed.
+
+    :param wanted: ``{package: program, or path of a file, that shows it is there}``
+    """
+    return [name for name, path in wanted.items()
+            if program(path) is None and not os.path.isdir(path)]
 
 
-def ensure_packages(progress):
+def ensure_packages(progress, wanted):
     """Install what is missing, without starting any of the daemons that come with it.
 
+    :param wanted: see `missing`
     :raises LabError: apt failed
     """
-    if not missing():
+    if not missing(wanted):
         return
     with locked(cache_dir() / 'apt.lock'):
-        names = missing()
+        names = missing(wanted)
         if not names:
             return
         with progress.phase(f'packages {", ".join(names)}'):
@@ -54,8 +81,9 @@ def ensure_packages(progress):
             with _no_daemons():
                 run([*apt, 'update'], log, _INSTALL_SECONDS)
                 run([*apt, 'install', '--no-install-recommends', *names], log, _INSTALL_SECONDS)
-        if missing():
-            raise LabError(f'apt is through, but there is no {", ".join(missing())}: see {log}')
+        if missing(wanted):
+            raise LabError(f'apt is through, but there is no {", ".join(missing(wanted))}: '
+                           f'see {log}')
 
 
 def _root():

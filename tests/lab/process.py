@@ -118,13 +118,14 @@ def kill(process, mark, timeout=10):
                lambda: not alive(process) and not members(process, mark), timeout, 0.02)
 
 
-def stop(process, mark, timeout):
+def stop(process, mark, timeout, boxed=False):
     """SIGTERM the leader and, after ``timeout`` seconds or when it is gone, kill what is left.
 
+    :param boxed: the leader only waits for the process that is meant, its child in a box
     :returns: whether the leader ended by itself in time
     """
     if alive(process):
-        os.kill(process.pid, signal.SIGTERM)
+        _terminate(process, boxed)
     try:
         wait_until(f'the end of process {process.pid}', lambda: not alive(process), timeout, 0.05)
         in_time = True
@@ -132,6 +133,16 @@ def stop(process, mark, timeout):
         in_time = False
     kill(process, mark)
     return in_time
+
+
+def _terminate(process, boxed):
+    """SIGTERM the leader, or the child that it waits for."""
+    pids = [process.pid]
+    if boxed:
+        children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children')
+        pids = map(int, children.read_text(encoding='ascii').split())
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
 
 
 def _all():

@@ -18,7 +18,8 @@ def start(state, name):
         if old is not None and process.members(old, state.mark):
             raise LabError(f'{name} runs already, with pid {old.pid}')
         env = services.environment(state, service.env)
-        state.processes[name] = process.spawn(service.command, env, log_file(state, name))
+        command = service.command if service.box is None else service.box.command(service.command)
+        state.processes[name] = process.spawn(command, env, log_file(state, name))
 
 
 def wait_ready(state, name, timeout=180):
@@ -46,8 +47,9 @@ def kill(state, name):
 
 def stop(state, name):
     """SIGTERM a service; what is left after its time gets a SIGKILL."""
-    process.stop(_recorded(state, name), state.mark,
-                 services.describe(state, name).stop_seconds)
+    service = services.describe(state, name)
+    process.stop(_recorded(state, name), state.mark, service.stop_seconds,
+                 boxed=service.box is not None)
 
 
 def alive(state, name):

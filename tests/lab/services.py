@@ -1,6 +1,7 @@
 """The services of a lab: how each is started, and how one sees that it is ready.
 
-A service's name is also the name of its log. A compute host's nova-compute has the host's name.
+A service's name is also the name of its log. A compute host's nova-compute has the host's name;
+what else runs on a host has that name in front, as in ``compute1-libvirtd``.
 """
 
 import dataclasses
@@ -11,6 +12,9 @@ import urllib.request
 
 from tests.lab.common import LabError
 from tests.lab.conf import write
+from tests.lab import hosts
+from tests.lab import libvirt
+from tests.lab import openvswitch
 from tests.lab.packages import PACKAGES
 from tests.lab.packages import program
 from tests.lab.ports import answers
@@ -26,8 +30,15 @@ INFRASTRUCTURE = ('epmd', 'rabbitmq', 'memcached', 'mariadb')
 #: Services that only report to Nova: they have no port to look at.
 RPC_SERVICES = ('nova-conductor', 'nova-scheduler')
 
+#: Those of Cinder, which a lab with Ceph has; its API is ``cinder``.
+VOLUME_SERVICES = ('cinder-scheduler', 'cinder-volume')
+
+#: What Neutron's agents speak to, in a lab that has them.
+NETWORK_SERVICE = 'neutron-rpc-server'
+
 #: All services but the compute hosts.
-NAMES = (*INFRASTRUCTURE, 'keystone', 'placement', 'glance', 'neutron', 'nova-api', *RPC_SERVICES)
+NAMES = (*INFRASTRUCTURE, 'keystone', 'placement', 'glance', 'neutron', 'nova-api', *RPC_SERVICES,
+         'cinder', *VOLUME_SERVICES, NETWORK_SERVICE)
 
 #: MariaDB's socket, seen from its data folder.
 MARIADB_SOCKET = 'mariadb.sock'
@@ -43,6 +54,7 @@ class Service:
     :ivar env: environment besides the common one
     :ivar ready: function without arguments; true once it serves, None when only Nova can tell
     :ivar stop_seconds: how long it may take to end after a SIGTERM
+    :ivar box: the Box that it runs in, if any
     """
 
     name: str
@@ -50,19 +62,25 @@ class Service:
     env: dict
     ready: object = None
     stop_seconds: float = 10
+    box: object = None
 
 
 def describe(state, name):
-    """The Service with this name: one of `NAMES`, or a compute host.
+    """The Service with this name: one of `NAMES`, or of a compute host.
 
     :raises LabError: there is no such service
     """
+    host, _, part = name.partition('-')
     if name in state.hosts:
         return _compute(state, name)
+    if host in state.hosts and part in _DAEMONS:
+        return _DAEMONS[part](state, host)
     if name in RPC_SERVICES:
-        command = [state.venv / 'bin' / name, '--config-file', state.conf / 'nova' / 'nova.conf',
-                   '--config-file', state.conf / 'nova' / 'controller.conf']
-        return Service(name, command, {})
+        return _rpc(state, name, 'nova/nova.conf', 'nova/controller.conf')
+    if name in VOLUME_SERVICES:
+        return _rpc(state, name, 'cinder/cinder.conf')
+    if name == NETWORK_SERVICE:
+        return _rpc(state, name, 'neutron/neutron.conf')
     if name not in _BUILDERS:
         raise LabError(f'no service {name}; there are {", ".join((*NAMES, *state.hosts))}')
     return _BUILDERS[name](state)
@@ -164,6 +182,11 @@ def _glance(state):
     return _web(state, 'glance', 'glance.wsgi.api', env, 1, 2)
 
 
+def _cinder(state):
+    return _web(state, 'cinder', 'cinder.wsgi.api', {}, 1, 4,
+                '--pyargv', f'--config-file {state.conf / "cinder" / "cinder.conf"}')
+
+
 def _neutron(state):
     env = {'OS_NEUTRON_CONFIG_DIR': str(state.conf / 'neutron'),
            'OS_NEUTRON_CONFIG_FILES': 'neutron.conf', 'PYTHONPATH': str(_INSIDE)}
@@ -177,14 +200,46 @@ def _nova_api(state):
                 state.settings['api_processes'], state.settings['api_threads'])
 
 
+def _rpc(state, name, *files):
+    """A program that reads these files below ``conf``."""
+    return Service(name, [state.venv / 'bin' / name, *_options(state, *files)], {})
+
+
+def _options(state, *files):
+    return [word for file in files for word in ('--config-file', state.conf / file)]
+
+
 def _compute(state, host):
-    command = [state.venv / 'bin' / 'python', _INSIDE / 'lab_compute.py',
-               '--config-file', state.conf / 'nova' / 'nova.conf',
-               '--config-file', state.conf / 'nova' / f'{host}.conf']
-    return Service(host, command, {})
+    program = ([state.venv / 'bin' / 'nova-compute'] if state.virt == 'libvirt' else
+               [state.venv / 'bin' / 'python', _INSIDE / 'lab_compute.py'])
+    return Service(host, [*program, *_options(state, 'nova/nova.conf', f'nova/{host}.conf')], {},
+                   box=hosts.box(state, host) if state.prefix else None)
 
 
-def _web(state, name, module, env, processes, threads):
+def _libvirtd(state, host):
+    box = hosts.box(state, host)
+    return Service(f'{host}-libvirtd', ['/usr/sbin/libvirtd'], {}, lambda: libvirt.answers(box),
+                   box=box)
+
+
+def _ovsdb(state, host):
+    box = hosts.box(state, host)
+    return Service(f'{host}-ovsdb', openvswitch.database_command(box.folder), {},
+                   lambda: openvswitch.database_answers(box), box=box)
+
+
+def _vswitchd(state, host):
+    box = hosts.box(state, host)
+    return Service(f'{host}-vswitchd', openvswitch.switch_command(), {},
+                   lambda: openvswitch.switch_answers(box), box=box)
+
+
+def _ovs_agent(state, host):
+    own = _rpc(state, 'neutron-openvswitch-agent', 'neutron/neutron.conf', f'neutron/{host}.conf')
+    return dataclasses.replace(own, name=f'{host}-ovs-agent', box=hosts.box(state, host))
+
+
+def _web(state, name, module, env, processes, threads, *more):
     """A WSGI application under uWSGI, as the OpenStack projects advise."""
     port = state.ports[name.replace('-', '_')]
     command = [
@@ -192,7 +247,7 @@ def _web(state, name, module, env, processes, threads):
         '--module', f'{module}:application', '--need-app', '--lazy-apps', '--master',
         '--die-on-term', '--enable-threads', '--processes', processes, '--threads', threads,
         '--thunder-lock', '--listen', '128', '--buffer-size', '65535', '--http-raw-body',
-        '--add-header', 'Connection: close', '--disable-logging', '--log-5xx',
+        '--add-header', 'Connection: close', '--disable-logging', '--log-5xx', *more,
     ]
     url = f'http://{state.bind}:{port}/'
     return Service(name, command, env, lambda: _speaks_http(url))
@@ -213,5 +268,8 @@ def _speaks_http(url):
 _BUILDERS = {
     'epmd': _epmd, 'rabbitmq': _rabbitmq, 'memcached': _memcached, 'mariadb': _mariadb,
     'keystone': _keystone, 'placement': _placement, 'glance': _glance, 'neutron': _neutron,
-    'nova-api': _nova_api,
+    'nova-api': _nova_api, 'cinder': _cinder,
 }
+
+_DAEMONS = {'libvirtd': _libvirtd, 'ovsdb': _ovsdb, 'vswitchd': _vswitchd,
+            'ovs-agent': _ovs_agent}

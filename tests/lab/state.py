@@ -30,6 +30,10 @@ class State:
     :ivar hosts: names of the compute hosts
     :ivar settings: ``{name: number}``: workers and threads, see `services`
     :ivar ready: whether ``up`` went through
+    :ivar storage: ``none`` or ``ceph``
+    :ivar virt: ``fake`` or ``libvirt``
+    :ivar network: ``none``, or ``ovs`` for ports that Open vSwitch plugs
+    :ivar prefix: how the names of its network namespaces begin; '' if it has none
     :ivar processes: ``{service: Process}``, also of services that were stopped since
     """
 
@@ -42,6 +46,10 @@ class State:
     mark: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
     ready: bool = False
     processes: dict = dataclasses.field(default_factory=dict)
+    storage: str = 'none'
+    virt: str = 'fake'
+    network: str = 'none'
+    prefix: str = ''
 
     @property
     def log(self):
@@ -77,6 +85,7 @@ class State:
             'vmha_database_url':
                 f'mysql+pymysql://vmha:{PASSWORD}@{bind}:{port["mariadb"]}/vmha',
             'memcached': f'{bind}:{port["memcached"]}',
+            **({'volume_url': self.http('cinder') + '/v3'} if self.storage == 'ceph' else {}),
         }
 
     @property
@@ -95,6 +104,8 @@ class State:
             'folder': str(self.folder), 'venv': str(self.venv), 'bind': self.bind,
             'ports': self.ports, 'hosts': self.hosts, 'settings': self.settings,
             'mark': self.mark, 'ready': self.ready, 'region': REGION, 'log': str(self.log),
+            'storage': self.storage, 'virt': self.virt, 'network': self.network,
+            'prefix': self.prefix,
             'urls': self.urls, 'credentials': self.credentials,
             'processes': {name: dataclasses.asdict(process)
                           for name, process in self.processes.items()},
@@ -140,6 +151,8 @@ def load(folder):
             folder=pathlib.Path(content['folder']), venv=pathlib.Path(content['venv']),
             bind=content['bind'], ports=content['ports'], hosts=content['hosts'],
             settings=content['settings'], mark=content['mark'], ready=content['ready'],
+            storage=content['storage'], virt=content['virt'], network=content['network'],
+            prefix=content['prefix'],
             processes={name: Process(**process)
                        for name, process in content['processes'].items()})
     except FileNotFoundError as error:

@@ -41,9 +41,10 @@ class StorageLab:
         self.ceph = Cluster(self.folder / 'ceph', self.network, self.boxes, mark)
 
     @classmethod
-    def up(cls, folder, hosts=4, progress=None):
+    def up(cls, folder, hosts=4, progress=None, without=()):
         """Bring a lab up, and move this process into its control node's namespace.
 
+        :param without: names of hosts that get no OSD yet
         :raises LabError: a step failed; then nothing is left running
         """
         progress, folder = progress or Progress(), pathlib.Path(folder)
@@ -60,7 +61,7 @@ class StorageLab:
                     box.start()
             lab.network.enter()
             with progress.phase('Ceph'):
-                lab.ceph.create()
+                lab.ceph.create(without)
                 for host in lab.boxes:
                     lab.ceph.write_client_conf(folder / 'hosts' / host / 'ceph', host)
                 lab.ceph.wait_clean()

@@ -66,13 +66,7 @@ class StorageTest(unittest.TestCase):
             self.vmha.kill_engine()
         except Exception:
             pass                        # never started
-        for name in ('mon', 'mgr'):
-            if self.ceph.alive(name):
-                self.ceph.thaw(name)
-            else:
-                self.ceph.revive(name)
-        for entry in self._blocklist():
-            self.ceph.command('osd blocklist', blocklistop='rm', **entry)
+        self._clean_ceph()
         for host in self.lab.hosts:
             self.lab.join(host)
             if self.lab.boxes[host].alive():
@@ -91,6 +85,15 @@ class StorageTest(unittest.TestCase):
         self.ceph.wait_clean()
         for path in self.lab.state.data.glob('vmha.sqlite*'):
             path.unlink()
+
+    def _clean_ceph(self):
+        for name in ('mon', 'mgr'):
+            if self.ceph.alive(name):
+                self.ceph.thaw(name)
+            else:
+                self.ceph.revive(name)
+        for entry in self._blocklist():
+            self.ceph.command('osd blocklist', blocklistop='rm', **entry)
 
     def _blocklist(self):
         dump = self.ceph.command('osd dump')

@@ -178,6 +178,12 @@ class Ceph:
                                         f'that is not one client or one IP')
         entries = {records.entry(text) for text in entries}
         ranges = {records.cidr(text) for text in ranges}
+        try:
+            return self._add(entries, ranges, seconds)
+        except exception.Rejected as error:
+            raise exception.FenceFailed(str(error)) from error
+
+    def _add(self, entries, ranges, seconds):
         self._edit('add', entries, ranges, seconds)
         short, long = self._ending_early(entries | ranges, seconds)
         # Ceph keeps the first end of what is added again. Only under a range may it be renewed.
@@ -206,11 +212,8 @@ class Ceph:
             if isinstance(answer, exception.VmhaError):
                 failed[text] = answer
         if failed:
-            error = _summary(f'blocklist {act} failed for {records.named(failed)}',
-                             list(failed.values()))
-            if isinstance(error, exception.Rejected):
-                raise exception.FenceFailed(str(error)) from error
-            raise error
+            raise _summary(f'blocklist {act} failed for {records.named(failed)}',
+                           list(failed.values()))
 
     def remove_range(self, cidr):
         """Take a whole address off the blocklist; entries of single clients stay.

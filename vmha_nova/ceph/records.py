@@ -19,7 +19,8 @@ from vmha_nova import model
 _NOBODY = 2147483647        # what stands for a missing member of an erasure coded group
 _ENTRY = re.compile(r'(?:(?:any|v1|v2):)?(\[[^\[\]]*\]|[^:\[\]/]*):([0-9]{1,5})/([0-9]{1,10})',
                     re.ASCII)
-_CIDR = re.compile(r'(?:cidr:)?(\[[^\[\]]*\]|[^:\[\]/]*)(?::[0-9]{1,5})?/([0-9]{1,3})', re.ASCII)
+_CIDR = re.compile(r'(?:cidr:(\[[^\[\]]*\]|[^:\[\]/]*):[0-9]{1,5}'     # with a port, as Ceph does
+                   r'|(\[[^\[\]]*\]|[^:\[\]/]*)|([0-9a-fA-F:.]*))/([0-9]{1,3})', re.ASCII)
 _SHOWN = 5                  # placement groups that a line names
 
 
@@ -72,11 +73,12 @@ def names_one(text):
 def cidr(text):
     """A range as ``10.0.0.7/32``, or ''; Ceph itself writes ``cidr:10.0.0.7:0/32``."""
     match = _CIDR.fullmatch(text)
-    ip = match and _ip(match[1])
-    if not ip:
+    if not match:
         return ''
+    ceph, other, plain, bits = match.groups()
+    ip = _ip(f'[{plain}]' if plain else ceph or other or '')
     try:
-        return str(ipaddress.ip_network((ip, int(match[2])), strict=False))
+        return str(ipaddress.ip_network((ip, int(bits)), strict=False))
     except ValueError:
         return ''
 
@@ -93,7 +95,7 @@ def _ip(text):
         ip = ipaddress.ip_address(text.strip('[]'))
     except ValueError:
         return ''
-    return str(ip) if bracketed == (ip.version == 6) else ''
+    return str(ip) if bracketed == (ip.version == 6) and '%' not in text else ''
 
 
 def _bracketed(ip):
@@ -162,12 +164,14 @@ def storage_map(dump, tree, seen_at):
 
 
 def blocklist(dump):
-    """What is on the blocklist: ({client address: when it ends}, {range: when it ends})."""
+    """What is on the blocklist: ({client address: when it ends}, {range: when it ends}).
+
+    What cannot be read is left out: then it is not relied on.
+    """
     entries = {entry(text): _time(at) for text, at in dump['blocklist'].items()}
     ranges = {cidr(text): _time(at) for text, at in dump.get('range_blocklist', {}).items()}
-    if '' in entries or '' in ranges:
-        raise ValueError('a blocklist entry that is no address')
-    return entries, ranges
+    return ({text: at for text, at in entries.items() if text},
+            {text: at for text, at in ranges.items() if text})
 
 
 def _time(text):

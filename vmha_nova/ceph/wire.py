@@ -116,8 +116,8 @@ class Calls:
         with self._lock:
             if job.done.is_set():
                 return False
+            self.hung += not job.abandoned
             job.abandoned = True
-            self.hung += 1
             return True
 
     def end(self, job):
@@ -208,7 +208,7 @@ class Cluster:
 
     def _use(self, job, links, what, function, needs, until):
         with translated(what, needs, self.client):
-            link = self._take(job, until)
+            link = self._take(until)
             links.append(link)
             try:
                 if job.abandoned:
@@ -223,12 +223,10 @@ class Cluster:
                 self._give(link)
 
     # -- the connection ---------------------------------------------------------------------------
-    def _take(self, job, until):
+    def _take(self, until):
         if not self._connecting.acquire(timeout=max(0.0, until - time.monotonic())):
             raise exception.Unreachable('another call is still connecting')
         try:
-            if job.abandoned:
-                raise exception.Unreachable('not sent: others took too long to connect')
             with self._lock:
                 if self._link is not None:
                     self._link.users += 1

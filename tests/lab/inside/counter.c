@@ -4,8 +4,11 @@
  * a ring of slots, then into slot 0, and reports it on the console only then. When it starts it
  * goes on from what slot 0 says. After an error it reports that, and tries the same number again.
  *
- * A slot is 4096 bytes that begin with "VMHA <number> <boot> <seconds>\n"; <boot> is another
- * random number for every boot, <seconds> is this guest's own clock.
+ * With scan=N on the kernel's command line it first reads N MiB from behind the ring.
+ *
+ * A slot is 4096 bytes that begin with "VMHA <number> <boot> <found> <seconds>\n"; <boot> is
+ * another random number for every boot, <found> what that boot has found in slot 0, <seconds> this
+ * guest's own clock.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -64,11 +67,27 @@ static int write_slot(int disk, const char *block, long slot)
 	return pwrite(disk, block, SLOT, (off_t)slot * SLOT) == SLOT ? 0 : -1;
 }
 
+static void scan(int disk, long megabytes)
+{
+	char *block;
+
+	if (posix_memalign((void **)&block, SLOT, 1 << 20))
+		return;
+	for (long i = 0; i < megabytes; i++) {
+		if (pread(disk, block, 1 << 20, (off_t)(i + 33) << 20) != 1 << 20) {
+			printf("VMHA SCANERROR %ld: %s\n", i, strerror(errno));
+			break;
+		}
+	}
+	free(block);
+	printf("VMHA SCANNED\n");
+}
+
 int main(void)
 {
 	uint64_t boot = 0;
-	long count = 0;
-	char *block;
+	long count = 0, found, megabytes = 0;
+	char *block, *option, line[1024] = "";
 	int disk, file;
 
 	mkdir("/proc", 0755);
@@ -89,6 +108,12 @@ int main(void)
 		for (;;)
 			pause();
 	}
+	file = open("/proc/cmdline", O_RDONLY);
+	if (read(file, line, sizeof(line) - 1) > 0 && (option = strstr(line, "scan=")))
+		megabytes = atol(option + 5);
+	close(file);
+	if (megabytes)
+		scan(disk, megabytes);
 	while (pread(disk, block, SLOT, 0) != SLOT) {
 		printf("VMHA IOERROR 0 boot=%016llx t=%.3f %s\n", (unsigned long long)boot, now(),
 		       strerror(errno));
@@ -97,11 +122,12 @@ int main(void)
 	block[SLOT - 1] = 0;
 	if (sscanf(block, "VMHA %ld", &count) != 1)
 		count = 0;
+	found = count;
 	printf("VMHA START %ld boot=%016llx t=%.3f\n", count, (unsigned long long)boot, now());
 	for (;;) {
 		memset(block, 0, SLOT);
-		snprintf(block, SLOT, "VMHA %ld %016llx %.3f\n", count + 1,
-			 (unsigned long long)boot, now());
+		snprintf(block, SLOT, "VMHA %ld %016llx %ld %.3f\n", count + 1,
+			 (unsigned long long)boot, found, now());
 		if (write_slot(disk, block, 1 + (count + 1) % RING) || write_slot(disk, block, 0) ||
 		    fsync(disk))
 			printf("VMHA IOERROR %ld boot=%016llx t=%.3f %s\n", count + 1,
