@@ -243,10 +243,32 @@ class Cluster:
         return self._rados
 
     def _clean(self, wanted):
-        found = self.command('status')
-        groups = found['pgmap'].get('pgs_by_state', [])
-        return (found['osdmap']['num_up_osds'] == wanted and found['pgmap']['num_pgs']
-                and [g['state_name'] for g in groups] == ['active+clean'])
+        known = self.command('osd dump')
+        numbers = [osd['osd'] for osd in known['osds'] if osd['up']]
+        if len(numbers) != wanted or not self._have_told(numbers, known['epoch']):
+            return False
+        sizes = {pool['pool']: pool['size'] for pool in known['pools']}
+        groups = self.command('pg dump')['pg_map']['pg_stats']
+        return groups and all(
+            group['state'] == 'active+clean'
+            and len(group['up']) == sizes.get(int(group['pgid'].partition('.')[0]))
+            for group in groups)
+
+    def _have_told(self, numbers, epoch):
+        """Whether what the manager has from these OSDs is as new as this OSD map.
+
+        Left alone, it is told every five seconds, and says until then that all is clean.
+        """
+        try:
+            if any(self.command('status', target=n)['newest_map'] < epoch for n in numbers):
+                return False
+            told = {n: self.command('flush_pg_stats', target=n) for n in numbers}
+            wait_until('what the OSDs have to tell', lambda: all(
+                self.command('osd last-stat-seq', id=n, format='plain') >= told[n]
+                for n in numbers), 10, 0.1)
+        except LabError:                # one has just died
+            return False
+        return True
 
     def _write_conf(self, fsid):
         general = {
