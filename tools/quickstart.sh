@@ -7,8 +7,8 @@ set -u -o pipefail
 usage() {
     cat <<'TEXT'
 usage: tools/quickstart.sh [--hosts N] [--spares N] [--servers N] [--stopped N]
-                           [--database sqlite|mariadb] [--timeout S] [--report FILE]
-                           [--plain] [--keep] [--dir DIR]
+                           [--storage none|ceph] [--database sqlite|mariadb] [--timeout S]
+                           [--report FILE] [--plain] [--keep] [--dir DIR]
 
 Brings up a small OpenStack cloud on this machine (real but for the hypervisor, which is Nova's
 fake one), starts vmha_nova beside it, kills a compute host, reports it as down, and shows how its
@@ -18,10 +18,17 @@ Needs Debian 12 or alike, root or sudo, 4 GB of memory, 3 GB of disk and the net
 what is missing: Debian packages, and Python packages in environments of their own below
 ~/.cache/vmha-lab. The first run takes about five minutes on two cores, later ones half of that.
 
+With --storage ceph nothing is fake: the cloud has a real Ceph, libvirt and real guests (emulated, no
+KVM needed), each of which counts on its disk and shows that nothing it had written was lost. That
+must be root, and takes 8 GB of memory and 10 GB of disk.
+
   --hosts N       compute nodes (4)
   --spares N      of these, spare ones, kept free for recoveries (1)
   --servers N     servers on compute1, the host that dies (20)
   --stopped N     of these, stopped ones (2)
+  --storage none|ceph
+                  ceph: four real guests: two with a root disk on RBD, one on a Cinder volume, one
+                  with a local disk, which is left alone (none)
   --database sqlite|mariadb
                   vmha_nova's own database (sqlite)
   --timeout S     seconds that the recovery may take (300)
@@ -32,7 +39,7 @@ what is missing: Debian packages, and Python packages in environments of their o
   -h, --help      this text
 
 The exit status is 0 only if every server has left the dead host for the one named for it, by one
-evacuation, in the power state it had.
+evacuation, in the power state it had; and, with --storage ceph, has lost nothing.
 
 Environment: PYTHON names the interpreter of vmha_nova, XDG_CACHE_HOME the folder of caches.
 TEXT

@@ -196,7 +196,8 @@ def controller(state):
 def write_compute(state, host, local=False):
     """Write what one compute host has for itself; ``local``: see `libvirt.sections`."""
     own, path = state.data / host, state.conf / 'nova' / f'{host}.conf'
-    own.mkdir(parents=True, exist_ok=True)
+    # As a package does; nova-compute itself makes that folder only with its first guest.
+    (own / 'instances').mkdir(parents=True, exist_ok=True)
     content = {'DEFAULT': {'host': host, 'state_path': own},
                'oslo_concurrency': {'lock_path': own / 'lock'}}
     if state.virt == 'libvirt':

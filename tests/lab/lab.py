@@ -276,13 +276,20 @@ class Lab:
     def console(self, server_id, host=None):
         """What a guest has written to its console on a host, or on the one where Nova has it."""
         host = host or self.cloud().server(server_id)['OS-EXT-SRV-ATTR:host']
-        path = self._box(host).folder / 'instances' / server_id / 'console.log'
+        path = self.console_file(server_id, host)
         return path.read_text(encoding='utf-8', errors='replace') if path.exists() else ''
+
+    def console_file(self, server_id, host):
+        """Path of the file that a guest's console on a host is written to."""
+        return self._box(host).folder / 'instances' / server_id / 'console.log'
+
+    def lines(self, server_id, host=None):
+        """What a guest has said on a host, or where Nova has it: list of `guest.Line`."""
+        return guest.console(self.console(server_id, host))
 
     def counts(self, server_id, host=None):
         """What a guest has counted on a host, or where Nova has it: list of `guest.Line`."""
-        return [line for line in guest.console(self.console(server_id, host))
-                if line.what == 'COUNT']
+        return [line for line in self.lines(server_id, host) if line.what == 'COUNT']
 
     def wait_counting(self, server_ids, host, timeout=120):
         """Wait until guests have begun to count on a host."""

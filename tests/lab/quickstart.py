@@ -44,6 +44,10 @@ _UNSAFE = '''
 class Quickstart:
     """One run. ``options``: what `_parser` understands; output goes to ``stream``."""
 
+    UNSAFE, FENCE, STAY = _UNSAFE, '', ''
+    DEATH = 'its nova-compute gets a SIGKILL'
+    staying = ()                        # ids of servers that must be left alone
+
     def __init__(self, options, stream=None):
         self.options = options
         self.stream = stream or sys.stdout
@@ -121,8 +125,9 @@ class Quickstart:
             for host in self.spares:
                 self.service.set_spare(host)
         self.head('vmha-engine starts: it follows the load of every node, and listens for '
-                  'reports that a host is down.')
-        print(_UNSAFE, file=self.stream, flush=True)
+                  f'reports that a host is down.{self.FENCE}')
+        if self.UNSAFE:
+            print(self.UNSAFE, file=self.stream, flush=True)
         with self.progress.phase(vmha.ENGINE):
             self.service.start_engine()
 
@@ -145,11 +150,11 @@ class Quickstart:
 
     def kill(self):
         """The host dies, and is reported; answers when the publication began, and a Witness."""
-        self.head(f'{VICTIM} dies: its nova-compute gets a SIGKILL, as if its power was cut. '
-                  'Nova does not notice for half a minute. A monitoring system does: it publishes '
-                  'a host-down notification. Times count from here.')
+        self.head(f'{VICTIM} dies: {self.DEATH}, as if its power was cut. Nova does not notice '
+                  'for half a minute. A monitoring system does: it publishes a host-down '
+                  'notification. Times count from here.')
         # Nova as it was, before anything happens to it.
-        witness = watch.Witness(self.lab.cloud(), VICTIM, lambda: _since(begun))
+        witness = watch.Witness(self.lab.cloud(), VICTIM, lambda: since(begun), self.staying)
         self.lab.kill_host(VICTIM)
         begun = _now()
         self.service.publish_host_down(
@@ -168,11 +173,12 @@ class Quickstart:
                 self.note(changes, begun)
                 screen.changes(changes)
                 screen.draw(rows)
-                passed = _since(begun)
+                settled = self.look_at_guests()
+                passed = since(begun)
                 witness.claimed = len(rows.moves) if rows.over else rows.count('moved')
                 if rows.over:
                     over_at = over_at or passed
-                    if (witness.all_home or passed > over_at + _GRACE
+                    if (settled and witness.all_home or passed > over_at + _GRACE
                             or rows.recovery is None):
                         return rows, ''
                 if passed > self.options.timeout:
@@ -181,17 +187,22 @@ class Quickstart:
                     return rows, f'{vmha.ENGINE} has ended: see {self.service.log_file}'
                 time.sleep(0.25)
 
+    def look_at_guests(self):
+        """Look if there is more to wait for than what Nova shows: whether all is settled."""
+        return True
+
     def conclude(self, rows, problem, witness, begun):
         """Nova's word on every server, and the report; answers whether all is well."""
         self.head(f'Nova is asked what became of the servers; what vmha_nova says of its own work '
                   f'does not count here. Each must have left {VICTIM} for the host that was named '
-                  'for it, in the power state it had, by one evacuation and not two.')
+                  f'for it, in the power state it had, by one evacuation and not two.{self.STAY}')
         found = witness.findings(rows.named)
         show.table(('server', 'was', 'now', 'named', 'on', 'evacuated', 'after (s)', 'verdict'), [
             (f.name, f.was, f.status, f.named, f.host, f'{f.records} x', f.seconds,
-             '; '.join(f.problems) or 'good') for f in found], self.stream)
+             '; '.join(f.problems) or ('good: left alone' if f.stays else 'good'))
+            for f in found], self.stream)
         report = self.report(rows, problem, found, begun)
-        good = not problem and report['recovered'] == self.options.servers
+        good = not problem and report['recovered'] == self.options.servers and self.confirm(report)
         print(file=self.stream)
         show.table(('', ''), _summary(report), self.stream)
         if self.options.report:
@@ -203,13 +214,19 @@ class Quickstart:
                   file=self.stream, flush=True)
         return good
 
+    def confirm(self, report):
+        """Whether what is in the report besides what Nova says is good."""
+        return True
+
     def report(self, rows, problem, found, begun):
         """What ``--report`` writes."""
-        accepted = [_since(begun, m.accepted_at) for m in rows.moves if m.accepted_at]
-        home = [f.seconds for f in found]
+        accepted = [since(begun, m.accepted_at) for m in rows.moves if m.accepted_at]
+        home = [f.seconds for f in found if not f.stays]
         bad = sum(bool(f.problems) for f in found)
+        left = sum(f.stays and not f.problems for f in found)
         return {
-            'servers': len(found), 'recovered': len(found) - bad, 'failed': bad,
+            'servers': len(found), 'recovered': len(found) - bad - left, 'failed': bad,
+            'left': left,
             'twice': sum(f.records > 1 for f in found),
             'times': 'seconds from the moment at which the publication of the host-down '
                      'notification began',
@@ -264,7 +281,7 @@ class Quickstart:
         """Keep changes for the report."""
         for change in changes:
             self.timeline.append({
-                't': _since(begun, change.at), 'what': f'{change.kind} {change.state}',
+                't': since(begun, change.at), 'what': f'{change.kind} {change.state}',
                 'host' if change.kind != 'move' else 'instance': change.subject,
                 'detail': change.text})
 
@@ -299,7 +316,7 @@ def _now():
     return datetime.datetime.now(datetime.timezone.utc)
 
 
-def _since(begun, at=None):
+def since(begun, at=None):
     return round(((at or _now()) - begun).total_seconds(), 2)
 
 
@@ -311,6 +328,8 @@ def _parser():
     add('--spares', type=int, default=1, metavar='N', help='of these, spare ones (%(default)s)')
     add('--servers', type=int, default=20, metavar='N', help=f'on {VICTIM} (%(default)s)')
     add('--stopped', type=int, default=2, metavar='N', help='of these, stopped (%(default)s)')
+    add('--storage', choices=('none', 'ceph'), default='none',
+        help='ceph: real guests, with their disks on it (%(default)s)')
     add('--database', choices=('sqlite', 'mariadb'), default='sqlite',
         help="vmha_nova's own (%(default)s)")
     add('--report', metavar='FILE', help='write what happened as JSON')
@@ -331,6 +350,12 @@ def _options(arguments):
         parser.error(f'--spares: from 0 to {options.hosts - 1}: {VICTIM} is none')
     if options.servers < 1 or not 0 <= options.stopped <= options.servers:
         parser.error('--servers: at least 1; --stopped: no more than that')
+    if options.storage == 'ceph':
+        if (options.servers, options.stopped) != (20, 2):
+            parser.error('--servers, --stopped: with --storage ceph there are four guests')
+        if options.hosts < 4:
+            parser.error('--hosts: at least 4 with --storage ceph, which keeps three copies')
+        options.servers, options.stopped = 3, 0         # that are to move
     if options.report:
         try:
             open(options.report, 'a', encoding='utf-8').close()
@@ -345,7 +370,11 @@ def main(arguments=None):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda got, _: sys.exit(128 + got))
     try:
-        return 0 if Quickstart(options).run() else 1
+        kind = Quickstart
+        if options.storage == 'ceph':
+            from tests.lab import powercord         # which builds upon this module
+            kind = powercord.PowerCord
+        return 0 if kind(options).run() else 1
     except (LabError, exception.VmhaError) as error:
         print(f'error: {error}', file=sys.stderr)
     except (OSError, subprocess.SubprocessError) as error:

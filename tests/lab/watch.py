@@ -112,6 +112,7 @@ class Finding:
     :ivar named: the host that the service had named
     :ivar records: how many evacuation records Nova has of it
     :ivar seconds: from the failure's report until Nova showed it elsewhere as it was, or None
+    :ivar stays: whether it was to stay where it is
     :ivar problems: what is not as it should be, in words
     """
 
@@ -124,6 +125,7 @@ class Finding:
     records: int
     seconds: float | None
     problems: tuple
+    stays: bool = False
 
 
 class Witness:
@@ -135,13 +137,15 @@ class Witness:
 
     :param cloud: a Cloud of the lab that nobody else uses
     :param passed: answers the seconds since the failure was reported
+    :param staying: ids of servers that must be left alone
 
     :ivar claimed: how many servers are said to be home
     :ivar home: ``{id: seconds}`` of those that Nova has shown elsewhere, as they were
     """
 
-    def __init__(self, cloud, host, passed):
+    def __init__(self, cloud, host, passed, staying=()):
         self.cloud, self.host, self._passed = cloud, host, passed
+        self.staying = frozenset(staying)
         self.before = {server['id']: server for server in cloud.servers(host)}
         self.claimed, self.home = 0, {}
         self._stop = threading.Event()
@@ -174,8 +178,8 @@ class Witness:
 
     @property
     def all_home(self):
-        """Whether Nova has shown each server elsewhere, as it was."""
-        return len(self.home) == len(self.before)
+        """Whether Nova has shown each server that was to move elsewhere, as it was."""
+        return len(self.home) == len(self.before.keys() - self.staying)
 
     def findings(self, named):
         """The Findings, by name. ``named``: ``{instance id: host}``."""
@@ -183,9 +187,11 @@ class Witness:
         records = {}
         for record in self.cloud.migrations(self.host, migration_type='evacuation'):
             records.setdefault(record['instance_uuid'], []).append(record)
-        found = [examine(server, after.get(ident), records.get(ident, []), self.host,
-                         named.get(ident, ''), self.home.get(ident))
-                 for ident, server in self.before.items()]
+        found = [
+            (stayed if ident in self.staying else examine)(
+                server, after.get(ident), records.get(ident, []), self.host,
+                named.get(ident, ''), self.home.get(ident))
+            for ident, server in self.before.items()]
         return sorted(found, key=lambda finding: natural(finding.name))
 
 
@@ -225,6 +231,20 @@ def examine(before, after, records, source, named, seconds):
             problems.append(f'its evacuation record names {record["dest_compute"]}')
     return Finding(before['id'], before['name'], before['status'], named, host, status,
                    len(records), seconds, tuple(problems))
+
+
+def stayed(before, after, records, source, named, seconds):
+    """The Finding on one server that was to be left alone; parameters as of `examine`."""
+    problems = []
+    host, status = '', 'not listed'
+    if after is not None:
+        host, status = after['OS-EXT-SRV-ATTR:host'] or '', after['status']
+    if host != source:
+        problems.append(f'on {host or "no host"}, and was to stay on {source}')
+    if records:
+        problems.append(f'{len(records)} evacuation records, and it was to be left alone')
+    return Finding(before['id'], before['name'], before['status'], named, host, status,
+                   len(records), seconds, tuple(problems), stays=True)
 
 
 def natural(name):

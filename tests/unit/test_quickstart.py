@@ -78,6 +78,11 @@ class OptionsTest(FolderTest):
         self.assertIn('--stopped', self.refuse('--servers', '2', '--stopped', '3'))
         self.assertIn('--database', self.refuse('--database', 'oracle'))
 
+    def test_with_ceph_there_are_four_guests_on_four_hosts(self):
+        self.assertIn('four guests', self.refuse('--storage', 'ceph', '--servers', '5'))
+        self.assertIn('--hosts', self.refuse('--storage', 'ceph', '--hosts', '3'))
+        self.assertEqual(3, quickstart._options(['--storage', 'ceph']).servers)
+
     def test_a_report_that_cannot_be_written_is_said_at_once(self):
         self.assertIn('--report', self.refuse('--report', str(self.folder / 'no' / 'r.json')))
 
