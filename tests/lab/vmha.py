@@ -119,6 +119,21 @@ class Vmha:
                            f'{error.stderr or error.stdout}') from error
         return _decode(done.stdout, shown) if json else done.stdout
 
+    def preflight(self, *options):
+        """Run ``vmha-status preflight``: its exit status, and its findings as dicts.
+
+        :raises LabError: it took too long, or the check itself failed; says what it printed
+        """
+        command = [*self.command('status'), 'preflight', '--format', 'json', *options]
+        try:
+            done = subprocess.run(command, env=self.environment(), stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, timeout=_COMMAND_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f'preflight: not finished after {_COMMAND_SECONDS} s') from error
+        if done.returncode not in (0, 1, 2) or done.stderr:
+            raise LabError(f'preflight: exit status {done.returncode}\n{done.stderr}')
+        return done.returncode, _decode(done.stdout, 'preflight')
+
     def sync(self):
         """Make the tables."""
         return self.manage('db', 'sync', json=False)

@@ -28,7 +28,8 @@ def the_lab():
         else:
             folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-storage-')) / 'lab'
             atexit.register(_end, folder)
-            _lab = lab.Lab.up(folder, hosts=4, storage='ceph', virt='libvirt')
+            _lab = lab.Lab.up(folder, hosts=4, storage='ceph', virt='libvirt',
+                              network='ovs')
     return _lab
 
 

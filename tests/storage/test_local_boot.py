@@ -6,7 +6,9 @@ import tempfile
 import time
 import unittest
 
+from tests.lab.common import Progress
 from tests.lab import guest
+from tests.lab import packages
 from tests.lab.storage import StorageLab
 from vmha_nova.ceph import placement
 
@@ -21,6 +23,7 @@ class LocalBootTest(unittest.TestCase):
         super().setUp()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-boot-'))
         self.addCleanup(self.folder.rmdir)
+        packages.ensure_packages(Progress(), {**packages.CEPH, **packages.LIBVIRT})
         self.kernel, self.initrd = guest.build()
         self.lab = StorageLab.up(self.folder / 'lab', 4, without=('compute4',))
         self.addCleanup(self.lab.down)
