@@ -1,5 +1,8 @@
 """The storage, or who speaks for it, is not there when it is needed."""
 
+import itertools
+import time
+
 from tests.storage import base
 
 
@@ -69,3 +72,47 @@ class MonitorTest(base.StorageTest):
         self.assertEqual('recovered', self.recovery().state)
         for ident in idents:
             self.assertGoesOn(ident)
+
+    def test_a_monitor_that_fails_at_each_step(self):
+        """As soon as a step shows, the monitor is killed or hangs, for longer than a call may."""
+        idents = self.boot('rbd', 2)
+        self.wait_recorded(*idents)
+        self.lab.kill_host(self.SOURCE)
+        self.report()
+        seen, faults = [], itertools.cycle(((self.ceph.kill, self.ceph.revive),
+                                            (self.ceph.freeze, self.ceph.thaw)))
+        end = time.monotonic() + 420
+        while not (self.recovery() and self.recovery().ended_at):
+            self.assertLess(time.monotonic(), end, (seen, self.state()))
+            step = self.step()
+            if step not in seen:
+                seen.append(step)
+                break_it, mend_it = next(faults)
+                broken = time.monotonic()
+                break_it('mon')
+                self.lives()
+                time.sleep(max(0, broken + 7 - time.monotonic()))
+                mend_it('mon')
+            time.sleep(0.1)
+        print('the monitor failed at', seen)
+        self.assertLessEqual({'checking', 'fence intended', 'sent'}, set(seen))
+        self.assertGreater(len(seen), 4)
+        self.assertEqual('recovered', self.recovery().state)
+        fenced = [s.ended_at for s in self.store.steps(self.recovery().id, 'fence')
+                  if s.state == 'done']
+        for move in self.moves().values():
+            self.assertGreater(move.intent_at, fenced[0])
+        self.assertEqual(sorted(idents), sorted(r['instance_uuid'] for r in self.evacuated()))
+        for ident in idents:
+            self.assertGoesOn(ident)
+
+    def step(self):
+        """Where it stands: the report's state, then the last step, then what the moves are at."""
+        recovery = self.recovery()
+        if recovery is None:
+            return self.store.failures()[0].state if self.store.failures() else 'published'
+        states = {m.state for m in self.store.moves(recovery.id)}
+        if states & {'sending', 'accepted', 'settling', 'moved'}:
+            return 'sent' if 'moved' not in states else 'one moved'
+        steps = self.store.steps(recovery.id)
+        return f'{steps[-1].kind} {steps[-1].state}' if steps else 'confirmed'
