@@ -19,6 +19,7 @@ from tests.lab.common import LabError
 from tests.lab.common import Progress
 from tests.lab.common import wait_until
 from tests.lab.network import Network
+from tests.lab import packages
 from tests.lab import process
 
 _SIGN = '.vmha-storage-lab'
@@ -48,6 +49,7 @@ class StorageLab:
         :raises LabError: a step failed; then nothing is left running
         """
         progress, folder = progress or Progress(), pathlib.Path(folder)
+        packages.ensure_packages(progress, packages.CEPH)
         if (folder / _SIGN).exists():
             raise LabError(f'there is one in {folder}: take it down first')
         folder.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ class LocalBootTest(unittest.TestCase):
         super().setUp()
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-boot-'))
         self.addCleanup(self.folder.rmdir)
-        packages.ensure_packages(Progress(), {**packages.CEPH, **packages.LIBVIRT})
+        packages.ensure_packages(Progress(), packages.LIBVIRT)
         self.kernel, self.initrd = guest.build()
         self.lab = StorageLab.up(self.folder / 'lab', 4, without=('compute4',))
         self.addCleanup(self.lab.down)
