@@ -5,12 +5,15 @@ is left running.
 """
 
 import atexit
+import contextlib
 import os
 import pathlib
 import tempfile
 import time
 import unittest
 
+from tests.lab.common import LabError
+from tests.lab import fresh
 from tests.lab import guest
 from tests.lab import lab
 from tests.lab import vmha
@@ -62,49 +65,10 @@ class StorageTest(unittest.TestCase):
         self.store = self.vmha.store()
 
     def _clean(self):
-        """Nothing of us runs, all hosts are on and in service, no server or volume is left."""
-        try:
+        """Nothing of us runs, and the cloud is as it was when it came up."""
+        with contextlib.suppress(LabError):     # never started
             self.vmha.kill_engine()
-        except Exception:
-            pass                        # never started
-        self._clean_ceph()
-        for host in self.lab.hosts:
-            self.lab.join(host)
-            if self.lab.boxes[host].alive():
-                self.lab.thaw(host)
-                if not self.ceph.alive(f'osd.{host}'):
-                    self.ceph.start_osd(host)
-            if not self.lab.boxes[host].alive():
-                self.lab.start_host(host)
-            elif self._out_of_service(self.cloud.service(host)):
-                self.lab.restart_compute(host)
-        self.cloud.delete_all()
-        for host in self.lab.hosts:
-            if self._out_of_service(self.cloud.service(host)):
-                self.lab.bring_back(host)
-        self.lab.volumes().delete_all()
-        self.ceph.wait_clean()
-        for path in self.lab.state.data.glob('vmha.sqlite*'):
-            path.unlink()
-
-    def _clean_ceph(self):
-        for name in ('mon', 'mgr'):
-            if self.ceph.alive(name):
-                self.ceph.thaw(name)
-            else:
-                self.ceph.revive(name)
-        for entry in self._blocklist():
-            self.ceph.command('osd blocklist', blocklistop='rm', **entry)
-
-    def _blocklist(self):
-        dump = self.ceph.command('osd dump')
-        return [{'addr': a} for a in dump['blocklist']] + [
-            {'addr': a.removeprefix('cidr:').replace(':0/', '/'), 'range': 'range'}
-            for a in dump['range_blocklist']]
-
-    @staticmethod
-    def _out_of_service(service):
-        return service['forced_down'] or service['status'] != 'enabled' or service['state'] != 'up'
+        fresh.freshen(self.lab)
 
     # -- guests ---------------------------------------------------------------------------------
     def boot(self, storage='rbd', count=1, host=None, **options):
