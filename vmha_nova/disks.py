@@ -48,7 +48,9 @@ def _osds(storage, nodes):
     by_bucket = collections.defaultdict(list)
     for osd in storage.osds:
         by_bucket[osd.bucket].append(osd)
-    short = collections.Counter(h.partition('.')[0] for h in nodes)
+    short = collections.defaultdict(list)
+    for host in nodes:
+        short[host.partition('.')[0]].append(host)
     buckets = collections.Counter(b.partition('.')[0] for b in by_bucket)
     hosts_at = collections.defaultdict(set)
     for node in nodes.values():
@@ -59,9 +61,9 @@ def _osds(storage, nodes):
         host = bucket if bucket in nodes else None
         if host is None:
             name = bucket.partition('.')[0]
-            same = [h for h in nodes if h.partition('.')[0] == name
-                    and '.' not in (h if '.' in bucket else bucket)]
-            if len(same) == 1 and short[name] == buckets[name] == 1:
+            same = short.get(name, ())
+            if len(same) == buckets[name] == 1 and (
+                    '.' not in (same[0] if '.' in bucket else bucket)):
                 host = same[0]
         for osd in osds:
             at = {h for ip in osd.addresses for h in hosts_at.get(ip, ())}

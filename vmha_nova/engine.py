@@ -196,7 +196,9 @@ class Engine:
             # What had left, and is there again, came back with the host.
             dealt_with = {m.instance_id for m in self.store.moves(known.id)
                           if m.state not in ('moved', 'gone')}
-            if all(i.id in dealt_with for i in instances):
+            # And a host that was let back, if not yet into service, has failed anew.
+            back = known.state == 'dismissed' or self.work.guard.lifted(known)
+            if not back and all(i.id in dealt_with for i in instances):
                 retry = '' if known.state == 'recovered' else (
                     f'; "vmha-manage recovery retry {known.id}" tries again')
                 self._close(report, 'duplicate', f'recovery {known.id} has dealt with it: '
@@ -286,7 +288,8 @@ class Engine:
         if recovery.ended_at is None:
             return
         node = view.cluster.nodes.get(recovery.host)
-        reason = self.work.guard.watch_over(recovery, node)
+        reason = self.work.guard.watch_over(
+            recovery, None if recovery.host in view.cluster.unknown_hosts else node)
         if reason:
             self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
                       logging.WARNING)

@@ -6,7 +6,8 @@ VmhaErrors, FenceFailed above all:
 
 - ``plan(host, ours)`` -> what it is going to do, recorded before it is done;
 - ``fence(host, plan)`` -> the evidence, recorded after;
-- ``keep(host, evidence)`` -> evidence that replaces it, None where all is in force as recorded.
+- ``keep(host, evidence)`` -> a plan to be recorded and fenced by in place of that evidence, None
+  where all is in force as recorded.
 
 A lasting one has ``lift(ranges)`` too.
 """
@@ -62,7 +63,7 @@ class StorageFence:
 
     :param ceph: ceph.Ceph
     :param storage: storage.Storage
-    :param seconds: after which an entry expires; those of a host that is out are put back
+    :param seconds: after which an entry expires; those of a host that is out are renewed
     :param patience: seconds for an entry to be in force everywhere
     :param refusing: function: [(IP, port)] -> whether all of them refuse connections
     """
@@ -81,6 +82,7 @@ class StorageFence:
         self._refusing = refusing
         self._monotonic = monotonic
         self._sleep = sleep
+        self._renewed = {}              # host -> when all of its entries were last renewed
 
     def plan(self, host, ours=()):
         """The entries, and which ranges were nobody's before: those are ours to lift.
@@ -98,48 +100,69 @@ class StorageFence:
         there = self.ceph.map().ranges
         return {'driver': self.name, 'host': host, 'entries': clients, 'ranges': ranges,
                 'ours': sorted(r for r in ranges if r not in there or r in ours),
-                'whole': self.storage.whole(host)}
+                'whole': self.ranged and self.storage.whole(host, addresses)}
 
     def fence(self, host, plan):
         """Put the plan in force everywhere; returns it with the OSD map's epoch."""
-        done = self._enforce(host, plan['entries'], plan['ranges'])
-        return {**plan, **done, 'osds_told_dead': self._shorten(host)}
+        done = {**plan, **self._enforce(host, plan)}
+        if 'osds_told_dead' not in plan:        # of a fence that is kept, that was long ago
+            done['osds_told_dead'] = self._shorten(host)
+        return done
 
     def keep(self, host, evidence):
-        """Put back what is missing, and add the clients seen since.
+        """Plan to put back what is missing, add clients seen since, and renew what is to end.
 
-        A range covers those too, but once it is lifted, a guest that was cut off all the time
-        writes on, unless its client has an entry of its own.
+        A range covers those clients too, but once it is lifted, a guest that was cut off all the
+        time writes on, unless its client has an entry of its own.
         """
         entries = set(evidence['entries']) | set(self.storage.clients(host))
         known = self.ceph.map()
         missing = (set(evidence['entries']) - known.entries) | (
             set(evidence['ranges']) - known.ranges)
-        if not missing and entries == set(evidence['entries']):
+        renewed = self._renewed.get(host)
+        # All is renewed in time for a second and a third try before it ends.
+        due = renewed is None or self._monotonic() - renewed >= self.seconds / 4
+        if not missing and not due and entries == set(evidence['entries']):
             return None
         if missing:
             LOG.warning('on the blocklist for %s and gone, put back: %s', host,
                         ', '.join(sorted(missing)))
-        done = self._enforce(host, sorted(entries), evidence['ranges'])
-        return {**evidence, 'entries': sorted(entries), **done, 'ours': sorted(
+        return {**evidence, 'entries': sorted(entries), 'ours': sorted(
             set(evidence['ours']) | missing & set(evidence['ranges']))}
 
     def lift(self, ranges):
         """Take ranges off the blocklist; exact entries stay until they expire."""
         for one in sorted(set(ranges) & self.ceph.map().ranges):
+            self.storage.check_lead()
             self.ceph.remove_range(one)
         left = set(ranges) & self.ceph.map().ranges
         if left:
             raise exception.FenceFailed(f'still on the blocklist: {", ".join(sorted(left))}')
 
-    def _enforce(self, host, entries, ranges):
+    def _add(self, host, plan):
+        """Put everything on the blocklist, for as long as Ceph lets us.
+
+        What is there already is named too: it may end in an hour, if a client that broke another
+        one's lock has put it there.
+        """
+        at = self._monotonic()
+        self.storage.check_lead()
+        short = self.ceph.add(plan['entries'], plan['ranges'], self.seconds)
+        old = sorted(set(short) & set(plan['ranges']) & set(plan['ours']))
+        if old:
+            # Ceph prolongs nothing, and renews single clients only under a range that lasts: so
+            # ranges have to be made anew, in time, while each client's own entry is in force.
+            for one in old:
+                self.storage.check_lead()
+                self.ceph.remove_range(one)
+            self.ceph.add(plan['entries'], plan['ranges'], self.seconds)
+        self._renewed[host] = at
+
+    def _enforce(self, host, plan):
         """Add, read back, wait for the OSDs; returns the epoch, and the pools they serve."""
         end = self._monotonic() + self.patience
-        known = self.ceph.map()
-        entries_left = [e for e in entries if e not in known.entries]
-        ranges_left = [r for r in ranges if r not in known.ranges]
-        if entries_left or ranges_left:
-            self.ceph.add(entries_left, ranges_left, self.seconds)
+        entries, ranges = plan['entries'], plan['ranges']
+        self._add(host, plan)
         while True:
             known = self.ceph.map()
             missing = (set(entries) - known.entries) | (set(ranges) - known.ranges)

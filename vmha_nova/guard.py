@@ -4,7 +4,11 @@ Only one answer lets a call go out: the fence is in force as recorded, and the s
 An error is not that answer.
 """
 
+import collections
+import threading
+
 GUARD = 5.0                             # seconds between looks at the fence and the storage
+STALE = 30.0                            # seconds after which an answer counts no more
 READ_AGAIN = 30.0                       # seconds before disks that could not be read are again
 ENDED = ('failed', 'error', 'cancelled')    # of Nova's evacuation records; nothing was moved
 
@@ -23,6 +27,9 @@ class Guard:
         self._looked = {}               # recovery id -> (when, why nothing may be sent)
         self._read_at = {}              # recovery id -> when its host's disks were read
         self._kept = {}                 # recovery id -> (when, why its host stays out)
+        # Host -> what is held while its fence is changed, so that none is put up while an older
+        # recovery of that host still takes one back.
+        self._turn = collections.defaultdict(threading.Lock)
 
     # -- before: where the disks are, and the fence ---------------------------------------------
     def read_disks(self, recovery, cluster):
@@ -46,32 +53,63 @@ class Guard:
         return self.storage.backed(cluster, recovery.host, self.fenced(recovery))
 
     def fenced(self, recovery):
-        """The evidence of the recovery's fence, None while there is none."""
-        done = [s for s in self.store.steps(recovery.id, 'fence') if s.state == 'done']
-        return done[-1].evidence if done else None
+        """The evidence of the recovery's fence, None while there is none.
+
+        That is none of another driver; and one that was lifted, or was about to be, is none.
+        """
+        found = None
+        for step in self.store.steps(recovery.id, ('fence', 'lift')):
+            if step.kind == 'lift':
+                found = None
+            elif step.state == 'done' and step.evidence.get('driver') == self.fence.name:
+                found = step.evidence
+        return found
+
+    def lifted(self, recovery):
+        """Whether its host may write again, or was about to be let: its fence proves nothing."""
+        return bool(self.store.steps(recovery.id, 'lift'))
+
+    def begun(self, host):
+        """Whether something of a fence of the host may be in force."""
+        return self.fence.lasting and bool(self._fences(host))
 
     def put_up(self, recovery, cluster):
         """Fence the host, unless that is done. Raises what says why it is not fenced."""
-        if self.fenced(recovery) is not None:
-            return
-        plan = self.fence.plan(recovery.host, self._ours(recovery.host))
-        # What is covered is worked out, and on record, before anything is done: later Nova notes
-        # changes of the instances that are our own doing.
-        backed = self.storage.backed(cluster, recovery.host, dict(plan, covered=()))
-        plan = dict(plan, covered=[i.id for i in backed.on(recovery.host) if i.backing is None
-                                   or not (i.backing.local or i.backing.unsure)])
-        self.lead.step('fence', recovery.host, recovery.id, lambda: (
-            'done', self.fence.proves, self.fence.fence(recovery.host, plan)), plan)
+        with self._turn[recovery.host]:
+            if self.fenced(recovery) is not None:
+                return
+            ours = self._ranges('ours', recovery.host, *self._others(recovery.host))
+            plan = self.fence.plan(recovery.host, ours)
+            # What is covered is worked out, and on record, before anything is done: later Nova
+            # notes changes of the instances that are our own doing. One that is being migrated
+            # may end elsewhere, and write there.
+            backed = self.storage.backed(cluster, recovery.host, dict(plan, covered=()))
+            plan = dict(plan, covered=[
+                i.id for i in backed.on(recovery.host) if i.task_state != 'migrating'
+                and (i.backing is None or not (i.backing.local or i.backing.unsure))])
+            self._put(recovery, plan, self.fence.proves)
 
-    def _ours(self, host):
-        """The ranges that fences of the host have put in force, or were about to, not lifted."""
-        ours = set()
+    def _put(self, recovery, plan, detail):
+        self.lead.step('fence', recovery.host, recovery.id, lambda: (
+            'done', detail, self.fence.fence(recovery.host, plan)), plan)
+
+    def _fences(self, host):
+        """The fences of a host that were done, or begun, since one was last lifted."""
+        found = []
         for step in self.store.steps(kind=('fence', 'lift'), subject=host):
             if step.kind == 'fence':
-                ours |= set(step.evidence.get('ours', ()))
+                found.append(step)
             elif step.state == 'done':
-                ours.clear()
-        return ours
+                found.clear()
+        return found
+
+    def _ranges(self, what, *hosts):
+        """The ranges that are in those of some hosts: all ('ranges'), or 'ours' to lift."""
+        return {r for h in hosts for s in self._fences(h) for r in s.evidence.get(what, ())}
+
+    def _others(self, host):
+        """The other hosts that are out."""
+        return {r.host for r in self.store.recoveries(unreleased=True)} - {host}
 
     # -- meanwhile ------------------------------------------------------------------------------
     def objection(self, recovery):
@@ -80,8 +118,9 @@ class Guard:
         if at is not None and (self.clock() - at).total_seconds() < GUARD:
             return reason
         result = self.jobs.insist(('guard', recovery.id), self._look, recovery)
-        if result is None:
-            return reason
+        if result is None:              # the look takes its time, but not any time
+            return None if at is not None and (
+                self.clock() - at).total_seconds() >= STALE else reason
         if result.error:
             self._looked.pop(recovery.id, None)
             return f'the storage cannot be asked: {result.error}'
@@ -89,19 +128,24 @@ class Guard:
         return result.value
 
     def _look(self, recovery):
-        self._keep(recovery)
+        with self._turn[recovery.host]:
+            self._keep(recovery)
+        if self.fence.lasting and self.fenced(recovery) is None:
+            return (f'no fence of {recovery.host} by [fence] driver = {self.fence.name} is on '
+                    'record: abort the recovery and retry it')
         reason = self.storage.ready(recovery.host)
         return f'the storage is not ready: {reason}' if reason else ''
 
     def _keep(self, recovery):
         """Have the fence in force as recorded, and recorded as it is in force."""
-        evidence = self.fenced(recovery)
-        if not self.fence.lasting or evidence is None:
+        if not self.fence.lasting or self.fenced(recovery) is None:
             return
-        found = self.fence.keep(recovery.host, evidence)
-        if found is not None:
-            self.lead.step('fence', recovery.host, recovery.id,
-                           lambda: ('done', 'in force again, or for more clients', found), found)
+        last = self.store.steps(recovery.id, 'fence')[-1]
+        plan = self.fence.keep(recovery.host, last.evidence)
+        if plan is None and last.state != 'done':
+            plan = last.evidence        # it is all there, and not known to be in force
+        if plan is not None:
+            self._put(recovery, plan, 'in force again, or for longer, or for more clients')
 
     # -- after: until the host may use the storage again ----------------------------------------
     def watch_over(self, recovery, node):
@@ -123,27 +167,37 @@ class Guard:
         return result.value
 
     def _keep_or_lift(self, recovery, node):
-        reason = self._uncleaned(recovery, node)
-        if reason:
-            self._keep(recovery)
+        host = recovery.host
+        with self._turn[host]:
+            if self.store.recovery(recovery.id).released_at is not None:
+                return f'another recovery of {host} was begun'
+            fences = self._fences(host)
+            reason = self._uncleaned(recovery, node, fences)
+            if reason:
+                self._keep(recovery)
+            elif fences:
+                # An address may have been another host's, which is out as well.
+                ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
+                self.lead.step('lift', host, recovery.id, lambda: (
+                    self.fence.lift(ranges),
+                    ('done', 'its old guests are gone', {'ranges': sorted(ranges)}))[1])
             return reason
-        ours = self._ours(recovery.host)
-        if ours:
-            self.lead.step('lift', recovery.host, recovery.id, lambda: (
-                self.fence.lift(ours),
-                ('done', 'its old guests are gone', {'ranges': sorted(ours)}))[1])
-        return ''
 
-    def _uncleaned(self, recovery, node):
+    def _uncleaned(self, recovery, node, fences):
         """Why old guests may still be on the host; '': they are proven gone.
 
         Nova ends an evacuation's record as 'completed' when a nova-compute that has started again
         has removed the old guest. A heartbeat proves no such thing: a host whose cable was put
         back beats, and its old guests run.
         """
-        sent = {m.instance_id: m for m in self.store.moves(recovery.id) if m.attempts or m.faults}
-        records = [r for r in self.nova.evacuations(recovery.host) if r.instance_id in sent
-                   and r.id not in sent[r.instance_id].known and r.status not in ENDED]
+        # An earlier recovery's guests, too, where the host failed again before it was let back.
+        sent = collections.defaultdict(list)
+        for ident in {recovery.id, *(s.recovery_id for s in fences)}:
+            for move in self.store.moves(ident):
+                if move.intent_at is not None:
+                    sent[move.instance_id].append(move)
+        records = [r for r in self.nova.evacuations(recovery.host) if r.status not in ENDED
+                   and any(r.id not in m.known for m in sent[r.instance_id])]
         left = [r for r in records if r.status != 'completed']
         if left:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '

@@ -16,6 +16,13 @@ class Lead:
         """Take the lead; the engine that had it can write no more."""
         self.term = self.store.take_lead(holder)
 
+    def check(self):
+        """Make sure that this engine still leads: TermLost if it does not.
+
+        For right before an act that waited for others after it was recorded.
+        """
+        self.store.keep_lead(self.term)
+
     def step(self, kind, subject, recovery_id, function, plan=None):
         """Record, act, record. ``function`` returns (state, detail, evidence).
 

@@ -95,8 +95,13 @@ class Work:
         if recovery.state == 'held' or not report.forced:
             found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
             if found.what == verdict.ALIVE:
+                if self.jobs.running(('fence', recovery.id)):
+                    return None         # it ends first: what it has done is taken back then
                 self._leave(recovery, rows, found.reason)
-                return Go('dismissed', f'{found.reason}; nothing was done to it. Should it be '
+                done = ('nothing was done to it' if not self.guard.begun(recovery.host) else
+                        'its fence was begun and is taken back, but guests there may have been '
+                        'shut out of their disks: restart those that complain')
+                return Go('dismissed', f'{found.reason}; {done}. Should it be '
                                        'dead all the same: "vmha-manage failure report '
                                        f'{recovery.host} --force"')
             if found.what == verdict.WAIT:
@@ -368,6 +373,9 @@ class Work:
             # What proved that the host cannot write was about its last life.
             answer = (f'{recovery.host} was in service again since, or failed again; '
                       'report it as down if it is')
+        elif self.guard.lifted(recovery):
+            answer = (f'the fence of {recovery.host} was lifted since, so that it may write '
+                      'again; report it as down if it is')
         if answer:
             self.store.note('warning', 'wish', f'recovery {recovery.id} cannot {recovery.wish}: '
                             f'{answer}', host=recovery.host, recovery_id=recovery.id)
@@ -407,8 +415,8 @@ class Work:
             values.update(ended_at=self.clock(), wish='')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
-        if step.state == 'dismissed':   # it never was out of service
-            values.update(released_at=self.clock())
+        if step.state == 'dismissed' and not self.guard.begun(recovery.host):
+            values.update(released_at=self.clock())     # it never was out of service
         self._set(recovery, **values)
         LOG.info('recovery %s of %s: %s, %s', recovery.id, recovery.host, step.state, step.reason)
         self.jobs.wake()                # the next stage begins at once

@@ -13,6 +13,7 @@ Both are on record in the database before a host dies. Who used an image is neve
 is seen after the death, only from what was recorded before; and always by address.
 """
 
+import collections
 import dataclasses
 import datetime
 import logging
@@ -31,6 +32,8 @@ PATIENCE = 30.0                         # seconds before a disk without a client
 # dies takes its clients off the lists until they have found another one.
 LOST = 60.0
 READY = 2.0                             # seconds for all placement groups to answer
+AGAIN = 300.0                           # seconds before a disk not found is looked for again
+IN_A_ROW = 3                            # instances not read one after the other: stop trying
 
 
 class UncheckedStorage:
@@ -101,7 +104,13 @@ class Storage:
         self._said = ()
         self._tried = {}                # instance id -> when, of disks without a client
         self._backends = {}             # host -> backends seen there
-        self._nodes = None              # what with_backends() last made, and of what
+        self._nodes = {}                # host -> (node, the same with its backend)
+        self._owned = None, None, None  # the nodes and the map of which the third was made
+
+    def check_lead(self):
+        """TermLost if another engine leads by now."""
+        if self.lead is not None:
+            self.lead.check()
 
     # -- looking --------------------------------------------------------------------------------
     def look(self):
@@ -141,7 +150,7 @@ class Storage:
 
     def _look_at_clients(self, term, cluster, now):
         self.map = self.ceph.map()
-        owner = self._owner(cluster)
+        owner = self._owner(cluster.nodes)
         users = self.ceph.clients()
         connected = {c: owner[ip] for c in users for ip in [disks.ip_of(c)] if ip in owner}
         self._seen.update(dict.fromkeys(connected, now))
@@ -159,12 +168,17 @@ class Storage:
                 del self._recorded[client]
                 self._seen.pop(client, None)
 
-    def _owner(self, cluster):
-        owner, problems = disks.addresses(cluster.nodes, self.map, self._named)
-        if problems != self._said:
-            for problem in problems:
-                LOG.warning('%s', problem)
-            self._said = problems
+    def _owner(self, nodes):
+        """IP -> host; worked out anew only for other nodes, or another map."""
+        known = self.map
+        of, by, owner = self._owned
+        if of is not nodes or by is not known:
+            owner, problems = disks.addresses(nodes, known, self._named)
+            if problems != self._said:
+                for problem in problems:
+                    LOG.warning('%s', problem)
+                self._said = problems
+            self._owned = nodes, known, owner
         return owner
 
     def _look_at_disks(self, term, cluster, now):
@@ -188,12 +202,12 @@ class Storage:
             tried = self._tried.get(instance.id)
             return tried is None or found is not None and found.seen_at == tried or (
                 now - tried).total_seconds() >= PATIENCE
-        if found.problem or disks.connected(instance, found) and not any(
+        if not found.problem and disks.connected(instance, found) and not any(
                 self._lost(some, now) for some in found.images.values() if some):
             return False
-        # It should have a client and has none, or another one by now: not at every look.
-        tried = self._tried.get(instance.id)
-        return tried is None or (now - tried).total_seconds() >= PATIENCE
+        # Its disk may be there by now; or it should have a client and has none, or another one.
+        tried = self._tried.get(instance.id, found.seen_at)
+        return (now - tried).total_seconds() >= (AGAIN if found.problem else PATIENCE)
 
     def _lost(self, clients, now):
         """Whether none of an image's clients was connected of late."""
@@ -212,16 +226,44 @@ class Storage:
                 self._tried[instance.id] = now
                 continue
             places[instance.id] = disks.images(instance, self.pools, attached)
-        users = self.ceph.users_of({
-            image for place in places.values() for candidates in place.values()
-            for image in candidates if image.partition('/')[0] in self.map.pools})
-        owner = self._owner(cluster)
-        records = [disks.record(i, places[i.id], users, owner, now, self._records.get(i.id))
-                   for i in instances if i.id in places]
+        users = self._users_of(places, now)
+        owner = self._owner(cluster.nodes)
+        records = []
+        for instance in instances:
+            if instance.id in users:
+                self._tried[instance.id] = now
+                record = disks.record(instance, places[instance.id], users[instance.id], owner,
+                                      now, self._records.get(instance.id))
+                # In the middle of something (it is being built, say), a disk that is missing
+                # will be there when that is done, maybe within the same second of Nova's.
+                if not (record.problem and instance.task_state):
+                    records.append(record)
         self.store.save_disks(term, records)
         for record in records:
             self._records[record.instance_id] = record
-            self._tried[record.instance_id] = now
+
+    def _users_of(self, places, now):
+        """Instance id -> candidate image -> its clients, of all instances that can be read."""
+        wanted = {ident: {
+            image for candidates in place.values() for image in candidates
+            if image.partition('/')[0] in self.map.pools} for ident, place in places.items()}
+        try:
+            users = self.ceph.users_of(set().union(*wanted.values()))
+            return dict.fromkeys(wanted, users)
+        except exception.VmhaError as e:
+            LOG.warning('disks cannot be read: %s', e)
+        # One that cannot be read keeps nobody else's from being read.
+        found, failures = {}, 0
+        for ident, images in wanted.items():
+            if failures < IN_A_ROW:
+                try:
+                    found[ident], failures = self.ceph.users_of(images), 0
+                    continue
+                except exception.VmhaError as e:
+                    LOG.warning('the disks of %s: %s', ident, e)
+                    failures += 1
+            self._tried[ident] = now    # the rest another time
+        return found
 
     # -- for the engine -------------------------------------------------------------------------
     def unread(self, host, cluster):
@@ -238,12 +280,16 @@ class Storage:
 
     def with_backends(self, cluster):
         """The cluster with the backend of every node; what it has there is the operator's word."""
-        known = self._nodes
-        if known is None or known[0] is not cluster.nodes or known[1] is not self._backends:
-            nodes = {h: _replaced(n, backend=disks.backend(
-                h, n.backend, self._backends, self._everywhere)) for h, n in cluster.nodes.items()}
-            known = self._nodes = cluster.nodes, self._backends, types.MappingProxyType(nodes)
-        return _replaced(cluster, nodes=known[2])
+        seen, before, made = self._backends, self._nodes, {}
+        for host, node in cluster.nodes.items():
+            backend = disks.backend(host, node.backend, seen, self._everywhere)
+            of, known = before.get(host, (None, None))
+            if of is not node or known.backend != backend:      # most are as they were
+                known = _replaced(node, backend=backend)
+            made[host] = node, known
+        self._nodes = made
+        return _replaced(cluster, nodes=types.MappingProxyType(
+            {host: known for host, (_, known) in made.items()}))
 
     def backed(self, cluster, host, fenced=None):
         """The cluster with what backs the instances of a host.
@@ -263,20 +309,27 @@ class Storage:
             elif fenced and not (whole or backing.local or backing.unsure):
                 backing = model.Backing(unsure='it was not known when its host was fenced')
             backings[instance.id] = _replaced(instance, backing=backing)
-        return _replaced(cluster, instances={**cluster.instances, **backings})
+        # Not copied: there may be hundreds of thousands, and this is asked for every cycle.
+        return _replaced(cluster, instances=collections.ChainMap(backings, cluster.instances))
 
-    def whole(self, host):
+    def whole(self, host, addresses=None):
         """Whether a fence will hold for every client of the host, not only for those on record.
 
-        It needs one on record all the same: that shows that the host's addresses are its own.
+        :param addresses: what is fenced; None: what would be, as far as that is known
+
+        It needs clients on record all the same: that shows that the addresses are those at which
+        the host uses the storage. One seen elsewhere shows that they are not all of them.
         """
-        return self._ranged and bool(self.store.clients(host))
+        known = {disks.ip_of(c) for c in self.clients(host)}
+        if addresses is None:
+            addresses = self.addresses(host) if self.map else known
+        return self._ranged and bool(known) and known <= set(addresses)
 
     def addresses(self, host):
         """The IPs at which the host uses the storage, as known now."""
-        owner, _ = disks.addresses(self._snapshot().nodes, self.map or self.ceph.map(),
-                                   self._named)
-        return sorted(ip for ip, of in owner.items() if of == host)
+        if self.map is None:
+            self.map = self.ceph.map()
+        return sorted(ip for ip, of in self._owner(self._snapshot().nodes).items() if of == host)
 
     def clients(self, host):
         """The clients of a host that are on record."""

@@ -5,6 +5,7 @@ client at its host's address as long as its host lives and that client is not fe
 ``doubles`` names those that could be started elsewhere while they still do.
 """
 
+import datetime
 import itertools
 
 from vmha_nova import exception
@@ -21,6 +22,7 @@ class SimCeph:
         self.images = {}                # pool/name -> clients
         self.others = {}                # client -> user, of no guest
         self.entries, self.ranges = set(), set()
+        self.ends = {}                  # entry or range -> when it ends
         self.epoch = 1
         self.away = False               # the monitors do not answer
         self.not_active = {}            # pool -> why
@@ -48,12 +50,21 @@ class SimCeph:
         return {c for image, clients in self.images.items() if ident in image for c in clients
                 if self._host(c).powered and not self.fenced(c)}
 
+    def expire(self):
+        """What has come to its end is no more."""
+        for text in [t for t, at in self.ends.items() if at <= self.clock()]:
+            del self.ends[text]
+            self.entries.discard(text)
+            self.ranges.discard(text)
+
     def fenced(self, client):
+        self.expire()
         return client in self.entries or client.partition(':')[0] + '/32' in self.ranges
 
     # -- what ceph.Ceph offers ------------------------------------------------------------------
     def _ask(self, call):
         self.calls.append(call)
+        self.expire()
         if self.away:
             raise exception.Unreachable('the monitors do not answer')
 
@@ -88,13 +99,24 @@ class SimCeph:
 
     def add(self, entries, ranges, seconds):
         self._ask('add')
+        self.epoch += 1
+        end = self.clock() + datetime.timedelta(seconds=seconds)
+        half = self.clock() + datetime.timedelta(seconds=seconds / 2)
+        for text in [*entries, *ranges]:        # Ceph keeps the first end
+            if text not in self.entries | self.ranges:
+                self.ends[text] = end
         self.entries |= set(entries)
         self.ranges |= set(ranges)
-        self.epoch += 1
+        lasting = {r for r in self.ranges if self.ends.get(r, end) >= half}
+        for text in entries:
+            if text.partition(':')[0] + '/32' in lasting and self.ends.get(text, end) < half:
+                self.ends[text] = end
+        return {t: self.ends[t] for t in [*entries, *ranges] if self.ends.get(t, end) < half}
 
     def remove_range(self, cidr):
         self._ask('remove_range')
         self.ranges.discard(cidr)
+        self.ends.pop(cidr, None)
         self.epoch += 1
 
     def enforced(self, epoch, pools, seconds):
