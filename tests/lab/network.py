@@ -27,6 +27,7 @@ class Network:
     def __init__(self, prefix, hosts):
         self.prefix = prefix
         self.hosts = list(hosts)
+        self._outside = None            # where this process was before it entered
 
     def namespace(self, name):
         """The namespace of a host, of the control node 'ctl' or the switch 'sw'."""
@@ -72,16 +73,23 @@ class Network:
         :raises LabError: there is no such namespace
         """
         path = f'/run/netns/{self.namespace("ctl")}'
+        outside = os.open('/proc/thread-self/ns/net', os.O_RDONLY)
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except OSError as error:
-            raise LabError(f'{path}: {error.strerror}; is the lab up?') from error
-        try:
-            # os.setns is there from Python 3.12 on.
-            if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
-                raise LabError(f'{path}: {os.strerror(ctypes.get_errno())}')
-        finally:
-            os.close(descriptor)
+            _set_namespace(path)
+        except BaseException:
+            os.close(outside)
+            raise
+        self._outside = outside
+
+    def leave(self):
+        """Move this process back to where it was before it entered, if it has.
+
+        What is installed needs the machine's own network.
+        """
+        if self._outside is not None:
+            _set_namespace(f'/proc/self/fd/{self._outside}')
+            os.close(self._outside)
+            self._outside = None
 
     def _plug(self, name):
         namespace = self.namespace(name)
@@ -95,6 +103,19 @@ class Network:
 
     def _switch(self, *words):
         _ip('-n', self.namespace('sw'), *words)
+
+
+def _set_namespace(path):
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise LabError(f'{path}: {error.strerror}; is the lab up?') from error
+    try:
+        # os.setns is there from Python 3.12 on.
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+            raise LabError(f'{path}: {os.strerror(ctypes.get_errno())}')
+    finally:
+        os.close(descriptor)
 
 
 def _program():

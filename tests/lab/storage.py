@@ -85,7 +85,8 @@ class StorageLab:
         return cls(folder, known['mark'], known['hosts'])
 
     def down(self):
-        """Stop everything, and remove the folder."""
+        """Stop everything, remove the folder, and leave its network."""
+        self.network.leave()
         for box in self.boxes.values():
             box.kill()
         self.ceph.stop()

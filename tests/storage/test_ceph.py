@@ -1,9 +1,7 @@
 """The adapter to Ceph against a real cluster: four hosts with an OSD each, clients that write."""
 
 import contextlib
-import ctypes
 import errno
-import os
 import pathlib
 import tempfile
 import time
@@ -20,7 +18,6 @@ from vmha_nova import exception
 YEAR = 365 * 86400
 TIMEOUT = 3.0                           # of the adapter
 BOUND = 2 * TIMEOUT + 3                 # seconds that no call may last
-_CLONE_NEWNET = 0x40000000
 
 class CephTest(unittest.TestCase):
 
@@ -29,11 +26,6 @@ class CephTest(unittest.TestCase):
         super().setUpClass()
         folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-functional-ceph-'))
         cls.addClassCleanup(folder.rmdir)
-        # The lab takes this process into a network namespace of its own, where other tests'
-        # labs cannot be reached.
-        home = os.open('/proc/self/ns/net', os.O_RDONLY)
-        cls.addClassCleanup(os.close, home)
-        cls.addClassCleanup(ctypes.CDLL(None).setns, home, _CLONE_NEWNET)
         cls.lab = StorageLab.up(folder / 'lab')
         cls.addClassCleanup(cls.lab.down)
         bindings.expose()
