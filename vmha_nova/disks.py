@@ -25,6 +25,12 @@ class Pools:
     kept: tuple[str, ...] = ()          # disks that Nova's image backend keeps
     volumes: tuple[str, ...] = ()       # Cinder's volumes
     images: tuple[str, ...] = ()        # Glance's images, parents of the disks
+    data: tuple[str, ...] = ()          # contents of images whose header is in one of the others
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Each of them once."""
+        return tuple(dict.fromkeys((*self.kept, *self.volumes, *self.images, *self.data)))
 
 
 # -- hosts and their addresses -------------------------------------------------------------------
@@ -54,8 +60,7 @@ def _osds(storage, nodes):
     buckets = collections.Counter(b.partition('.')[0] for b in by_bucket)
     hosts_at = collections.defaultdict(set)
     for node in nodes.values():
-        if node.address:
-            hosts_at[node.address].add(node.host)
+        hosts_at[address(node.address)].add(node.host)
     found = collections.defaultdict(list)
     for bucket, osds in by_bucket.items():
         host = bucket if bucket in nodes else None
@@ -81,20 +86,25 @@ def addresses(nodes: typing.Mapping[str, model.ComputeNode], storage: model.Stor
     ``named``: host -> IPs. Returns ({IP: host}, problems in words); what two hosts claim is
     nobody's.
     """
-    claims = collections.defaultdict(set)
-    for host, ips in named.items():
-        for ip in ips:
-            claims[ip].add(host)
+    claims, problems = collections.defaultdict(set), []
+    for host, texts in named.items():
+        if host not in nodes:
+            problems.append(f'[ceph] host_addresses: there is no compute node {host}')
+            continue
+        for text in texts:
+            if ip := address(text):
+                claims[ip].add(host)
+            else:
+                problems.append(f'[ceph] host_addresses: {text!r} of {host} is no IP address that '
+                                'tells hosts apart')
     for host, osds in _osds(storage, nodes).items():
         for ip in {ip for osd in osds for ip in osd.addresses}:
-            claims[ip].add(host)
+            claims[address(ip)].add(host)
     for node in nodes.values():
-        if node.address:
-            claims[node.address].add(node.host)
-    found, problems = {}, []
+        claims[address(node.address)].add(node.host)
+    claims.pop('', None)
+    found = {}
     for ip, hosts in sorted(claims.items()):
-        if not _usable(ip):
-            continue
         if len(hosts) == 1:
             found[ip] = next(iter(hosts))
         else:
@@ -103,13 +113,13 @@ def addresses(nodes: typing.Mapping[str, model.ComputeNode], storage: model.Stor
     return found, tuple(problems)
 
 
-def _usable(ip):
-    """Whether an address can tell hosts apart."""
+def address(text: str) -> str:
+    """An IP as Ceph writes it; '' where it is none, or none that can tell hosts apart."""
     try:
-        address = ipaddress.ip_address(ip)
+        ip = ipaddress.ip_address(text.strip().strip('[]'))
     except ValueError:
-        return False
-    return not (address.is_loopback or address.is_unspecified or address.is_link_local)
+        return ''
+    return '' if ip.is_loopback or ip.is_unspecified or ip.is_link_local else str(ip)
 
 
 def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
@@ -157,7 +167,7 @@ def record(instance: model.Instance, places: typing.Mapping[str, tuple[str, ...]
     :param before: what is on record; of the same life of the instance its clients are kept, for
         a guest that is just dying has none any more
     """
-    kept, found, missing, strange = {}, set(), [], set()
+    kept, found, missing, strange, elsewhere = {}, set(), [], set(), set()
     old = before.images if before is not None and current(instance, before) else {}
     for name, candidates in places.items():
         there = [image for image in candidates if users.get(image) is not None]
@@ -165,17 +175,20 @@ def record(instance: model.Instance, places: typing.Mapping[str, tuple[str, ...]
             where = f'looked for {" and ".join(candidates)}' if candidates else 'Cinder says so'
             missing.append(f'its disk {name} is not on the storage ({where})')
         for image in there:
-            mine = {c for c in users[image] if owner.get(ip_of(c)) == instance.host}
-            strange |= {c for c in users[image] if ip_of(c) not in owner}
+            at = {client: owner.get(ip_of(client)) for client in users[image]}
+            mine = {c for c, host in at.items() if host == instance.host}
+            strange |= {c for c, host in at.items() if host is None}
             kept[image] = sorted(mine | set(old.get(image, ())))
             if not name.startswith('volume-'):
                 found.add(BACKEND + image.partition('/')[0])
+                elsewhere |= {c for c, host in at.items() if host not in (None, instance.host)}
     if len(found) > 1:
         missing.append(f'its disks are in more than one place: {", ".join(sorted(found))}')
     return model.DiskRecord(
         instance_id=instance.id, host=instance.host, stamp=instance.stamp, images=kept,
         backend=min(found, default=LOCAL if instance.kept else ''),
-        problem='; '.join(missing), strange=sorted(strange), seen_at=now)
+        problem='; '.join(missing), strange=sorted(strange), elsewhere=sorted(elsewhere),
+        seen_at=now)
 
 
 def current(instance: model.Instance, found: model.DiskRecord | None) -> bool:
@@ -184,9 +197,12 @@ def current(instance: model.Instance, found: model.DiskRecord | None) -> bool:
 
 
 def connected(instance: model.Instance, found: model.DiskRecord) -> bool:
-    """Whether all of its disks have a client on record, where a running guest must have one."""
-    return instance.power_state == 4 and instance.vm_state == 'stopped' or (
-        all(found.images.values()))
+    """Whether all of its disks have a client on record, where a running guest must have one.
+
+    A stopped one that is just being started may run already.
+    """
+    off = instance.power_state == 4 and instance.vm_state == 'stopped' and not instance.task_state
+    return off or all(found.images.values())
 
 
 def backing(instance: model.Instance, found: model.DiskRecord | None,
@@ -202,6 +218,9 @@ def backing(instance: model.Instance, found: model.DiskRecord | None,
                                     'or changed')
     if found.problem:
         return model.Backing(local=found.problem)
+    if found.elsewhere:
+        return model.Backing(unsure=f'its disk is also used from {found.elsewhere[0]}, which is '
+                                    'another compute node: it may have been migrated there')
     if not connected(instance, found):
         if found.strange:
             return model.Backing(unsure=f'its disk is used from {found.strange[0]}, which is no '
@@ -224,15 +243,20 @@ def backends(instances: typing.Iterable[model.Instance],
     return dict(found)
 
 
-def backend(host: str, word: str, seen: typing.Mapping[str, set[str]], everywhere: str) -> str:
+def backend_problem(word: str) -> str:
+    """Why an operator's word is not a place where a host can keep disks; ''."""
+    if word in ('', LOCAL) or word.startswith(BACKEND) and word != BACKEND:
+        return ''
+    return f'{word!r} is no place of disks: {BACKEND} and the name of a pool, or {LOCAL}'
+
+
+def backend(word: str, seen: str | None, everywhere: str) -> str:
     """Where a host's nova-compute keeps new disks; '' when that is not known.
 
-    The operator's ``word`` about this host counts most; then what was seen of it, where that is
-    always the same; then the operator's word about all hosts, where nothing was seen.
+    The operator's ``word`` about this host counts most; then what was last ``seen`` of its
+    instances ('': their disks were in several places); then the operator's word about all hosts,
+    where nothing was ever seen (None).
     """
     if word:
         return word
-    found = seen.get(host, set())
-    if found:
-        return next(iter(found)) if len(found) == 1 else ''
-    return everywhere
+    return everywhere if seen is None else seen

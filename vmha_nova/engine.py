@@ -4,7 +4,7 @@
               judge()           is the host that was reported really dead? -> a recovery
               Work.advance()    the next thing for each recovery (recovery.py)
               keep_spares()     spares wait with scheduling turned off
-              release()         hosts that are in service again
+              watch_over()      hosts that are out: keep their fence; are they in service again?
               keep_up()         say that we lead; keep the measured load for others to see
 
 The loop itself never waits for Nova: whatever does runs as a job, and the loop goes on with the
@@ -161,8 +161,14 @@ class Engine:
             self.store.set_failure(self.term, report.id, 'checking', report.detail,
                                    evidence=evidence)
             report = dataclasses.replace(report, evidence=evidence, state='checking')
-        found = verdict.judge(report, view.cluster, self.settings, self.clock())
+        osds = self.storage.osd_state(report.host)
+        found = verdict.judge(report, view.cluster, self.settings, self.clock(), osds)
         if found.what == verdict.DEAD:
+            if osds is not None:
+                report = dataclasses.replace(report, evidence={
+                    **report.evidence, 'osds': {
+                        'what': osds.what, 'text': osds.text,
+                        'seen_at': osds.seen_at and osds.seen_at.isoformat()}})
             self._take(report, found, known, view)
         elif found.what == verdict.WAIT:
             self._wait(report, found, view)
@@ -179,6 +185,7 @@ class Engine:
             node.heartbeat.looked_at)
         if last is None or (self.clock() - last).total_seconds() >= self.settings.check_interval:
             self.jobs.insist(('services',), self.collector.refresh_services)
+            self.jobs.insist(('map',), self.storage.refresh_map)
 
     def _take(self, report, found, known, view):
         """Open a recovery for a dead host that holds instances."""
@@ -204,7 +211,6 @@ class Engine:
                 self._close(report, 'duplicate', f'recovery {known.id} has dealt with it: '
                             f'{known.state}, {known.reason}{retry}', recovery_id=known.id)
                 return
-            self.store.set_recovery(self.term, known.id, released_at=self.clock())
         if not instances:
             self._close(report, 'dismissed', f'{report.host} holds no instances: nothing to '
                         f'recover ({found.reason})')
@@ -286,6 +292,10 @@ class Engine:
     def watch_over(self, recovery, view):
         """Keep a failed host's fence until it may return; note when it is in service again."""
         if recovery.ended_at is None:
+            problem = self.work.guard.tend(recovery.host)
+            if problem:
+                self._say(('fence', recovery.host), f'the fence of {recovery.host} cannot be '
+                          f'kept: {problem}', logging.ERROR)
             return
         node = view.cluster.nodes.get(recovery.host)
         reason = self.work.guard.watch_over(
@@ -293,6 +303,9 @@ class Engine:
         if reason:
             self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
                       logging.WARNING)
+        elif reason == '' and recovery.wish == 'release':
+            self.store.set_recovery(self.term, recovery.id, released_at=self.clock(), wish='')
+            LOG.info("%s is let go, at an operator's word", recovery.host)
         elif reason == '' and node is not None and node.up and node.enabled and (
                 not node.forced_down) and (
                 node.heartbeat and node.heartbeat.changed_at > recovery.ended_at):

@@ -57,9 +57,9 @@ class StorageFence:
     Every client on record of the host is put on Ceph's blocklist by itself, and, where ``ranged``,
     the host's addresses as a whole, so that no client is missed that was never seen. It counts
     once an OSD map that has every entry was read back, and every OSD that leads placement groups
-    of the pools with disks, but for those of the dead host, has shown that it works by that map
-    or a newer one: one that does not would still take a write. (The dead host's own OSDs cannot
-    complete a write without another one.)
+    of the pools with disks has shown that it works by that map or a newer one: one that does not
+    would still take a write. An OSD of the dead host leads none once Ceph has it down; until then
+    it is waited for as well, for it may live.
 
     :param ceph: ceph.Ceph
     :param storage: storage.Storage
@@ -96,6 +96,11 @@ class StorageFence:
                 f'no address is known at which {host} uses the storage: it has no OSD in a CRUSH '
                 'bucket of its name, and Nova shows no address of it; name it in [ceph] '
                 'host_addresses')
+        own = set(self.ceph.own_addresses()) & set(addresses)
+        if own:
+            raise exception.FenceFailed(
+                f'this engine itself uses the storage from {min(own)}, an address of {host}: it '
+                'runs there, so that the host is not dead, and would shut itself out')
         ranges = sorted(map(_range, addresses)) if self.ranged else []
         there = self.ceph.map().ranges
         return {'driver': self.name, 'host': host, 'entries': clients, 'ranges': ranges,
@@ -148,6 +153,10 @@ class StorageFence:
         at = self._monotonic()
         self.storage.check_lead()
         short = self.ceph.add(plan['entries'], plan['ranges'], self.seconds)
+        if not plan['ranges'] and short:
+            LOG.warning('%s ends %s: somebody else has put it on the blocklist, and Ceph does not '
+                        'prolong it. It is put back as soon as that is seen', *next(
+                            (text, f'{at:%Y-%m-%d %H:%M} UTC') for text, at in short.items()))
         old = sorted(set(short) & set(plan['ranges']) & set(plan['ours']))
         if old:
             # Ceph prolongs nothing, and renews single clients only under a range that lasts: so
@@ -169,11 +178,9 @@ class StorageFence:
             if not missing:
                 break
             self._wait(end, f'not on the blocklist: {", ".join(sorted(missing))}')
-        own = {o.id for o in self.storage.osds(host)}
         pools = self.storage.disk_pools(known)
         while True:
-            # In slices: the dead host's OSDs do not answer, and are not waited for.
-            late = self.ceph.enforced(known.epoch, pools, SLICE) - own
+            late = self.ceph.enforced(known.epoch, pools, SLICE)
             if not late:
                 return {'epoch': known.epoch, 'pools': pools}
             names = ', '.join(f'osd.{i}' for i in sorted(late))

@@ -26,6 +26,7 @@ class Guard:
         self.clock = clock
         self._looked = {}               # recovery id -> (when, why nothing may be sent)
         self._read_at = {}              # recovery id -> when its host's disks were read
+        self._tended = {}               # host -> when its fence was found to be kept
         self._kept = {}                 # recovery id -> (when, why its host stays out)
         # Host -> what is held while its fence is changed, so that none is put up while an older
         # recovery of that host still takes one back.
@@ -81,17 +82,13 @@ class Guard:
             ours = self._ranges('ours', recovery.host, *self._others(recovery.host))
             plan = self.fence.plan(recovery.host, ours)
             # What is covered is worked out, and on record, before anything is done: later Nova
-            # notes changes of the instances that are our own doing. One that is being migrated
-            # may end elsewhere, and write there.
-            backed = self.storage.backed(cluster, recovery.host, dict(plan, covered=()))
-            plan = dict(plan, covered=[
-                i.id for i in backed.on(recovery.host) if i.task_state != 'migrating'
-                and (i.backing is None or not (i.backing.local or i.backing.unsure))])
-            self._put(recovery, plan, self.fence.proves)
+            # notes changes of the instances that are our own doing.
+            plan['covered'] = self.storage.covered(cluster, recovery.host, plan)
+            self._put(recovery.id, recovery.host, plan, self.fence.proves)
 
-    def _put(self, recovery, plan, detail):
-        self.lead.step('fence', recovery.host, recovery.id, lambda: (
-            'done', detail, self.fence.fence(recovery.host, plan)), plan)
+    def _put(self, recovery_id, host, plan, detail):
+        self.lead.step('fence', host, recovery_id, lambda: (
+            'done', detail, self.fence.fence(host, plan)), plan)
 
     def _fences(self, host):
         """The fences of a host that were done, or begun, since one was last lifted."""
@@ -129,23 +126,50 @@ class Guard:
 
     def _look(self, recovery):
         with self._turn[recovery.host]:
-            self._keep(recovery)
+            self._keep(recovery.host)
         if self.fence.lasting and self.fenced(recovery) is None:
             return (f'no fence of {recovery.host} by [fence] driver = {self.fence.name} is on '
                     'record: abort the recovery and retry it')
         reason = self.storage.ready(recovery.host)
         return f'the storage is not ready: {reason}' if reason else ''
 
-    def _keep(self, recovery):
-        """Have the fence in force as recorded, and recorded as it is in force."""
-        if not self.fence.lasting or self.fenced(recovery) is None:
+    def _keep(self, host):
+        """Have the host's fence in force as recorded, and recorded as it is in force.
+
+        All that was ever proven or begun since it was let in last is kept, of whichever recovery:
+        what an earlier one moved must not meet its old guests either.
+        """
+        fences = [s for s in self._fences(host) if s.evidence.get('driver') == self.fence.name]
+        if not self.fence.lasting or not any(s.state == 'done' for s in fences):
             return
-        last = self.store.steps(recovery.id, 'fence')[-1]
-        plan = self.fence.keep(recovery.host, last.evidence)
+        last = fences[-1]
+        kept = {**last.evidence, **{what: sorted({one for s in fences for one in s.evidence[what]})
+                                    for what in ('entries', 'ranges', 'ours')}}
+        plan = self.fence.keep(host, kept)
         if plan is None and last.state != 'done':
-            plan = last.evidence        # it is all there, and not known to be in force
+            plan = kept                 # it is all there, and not known to be in force
         if plan is not None:
-            self._put(recovery, plan, 'in force again, or for longer, or for more clients')
+            self._put(last.recovery_id, host, plan,
+                      'in force again, or for longer, or for more clients')
+
+    def tend(self, host):
+        """Keep a host's fence while its recovery is open, whatever that waits for.
+
+        :returns: why that does not work, ''.
+        """
+        at = self._tended.get(host)
+        if not self.fence.lasting or (
+                at is not None and (self.clock() - at).total_seconds() < GUARD):
+            return ''
+        result = self.jobs.insist(('tend', host), self._tend, host)
+        if result is None or result.error:
+            return str(result.error) if result else ''
+        self._tended[host] = self.clock()
+        return ''
+
+    def _tend(self, host):
+        with self._turn[host]:
+            self._keep(host)
 
     # -- after: until the host may use the storage again ----------------------------------------
     def watch_over(self, recovery, node):
@@ -172,15 +196,17 @@ class Guard:
             if self.store.recovery(recovery.id).released_at is not None:
                 return f'another recovery of {host} was begun'
             fences = self._fences(host)
-            reason = self._uncleaned(recovery, node, fences)
+            reason = '' if recovery.wish == 'release' else self._uncleaned(recovery, node, fences)
             if reason:
-                self._keep(recovery)
+                self._keep(host)
             elif fences:
                 # An address may have been another host's, which is out as well.
                 ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
                 self.lead.step('lift', host, recovery.id, lambda: (
-                    self.fence.lift(ranges),
-                    ('done', 'its old guests are gone', {'ranges': sorted(ranges)}))[1])
+                    self.fence.lift(ranges), ('done', (
+                        "an operator's word that it writes no more"
+                        if recovery.wish == 'release' else 'its old guests are gone'),
+                        {'ranges': sorted(ranges)}))[1])
             return reason
 
     def _uncleaned(self, recovery, node, fences):
@@ -201,7 +227,8 @@ class Guard:
         left = [r for r in records if r.status != 'completed']
         if left:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
-                    f'{recovery.host}: restart nova-compute there')
+                    f'{recovery.host}: restart nova-compute there; or, only if the machine is '
+                    f'gone for good, "vmha-manage recovery release {recovery.id}"')
         if not records and (node is None or node.forced_down or not node.up):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''

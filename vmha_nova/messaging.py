@@ -21,6 +21,8 @@ HOST_DOWN = 'compute.host.down'
 STOP_SECONDS = 5
 DRIVERS = 'oslo.messaging._drivers'     # oslo.log's name for the loggers of oslo_messaging
 NEEDED = ('host', 'reason', 'source', 'detected_at')
+# What Nova does not count as a change of the server: no list of changes shows it.
+DISKS = ('instance.volume_attach.end', 'instance.volume_detach.end')
 # Ours end with these; they are what a recovery waits for.
 MOVED = ('instance.rebuild', 'instance.evacuate', 'instance.power_o', 'compute_task.')
 
@@ -99,7 +101,7 @@ def parse_host_down(payload):
     if detected_at.tzinfo is None:
         detected_at = detected_at.replace(tzinfo=datetime.timezone.utc)
     # What the engine notes there itself must not come from outside.
-    evidence = {k: v for k, v in evidence.items() if k not in ('baseline', 'beats')}
+    evidence = {k: v for k, v in evidence.items() if k not in ('baseline', 'beats', 'osds')}
     return dict(host=host, source=source, reason=payload['reason'][:2000], evidence=evidence,
                 detected_at=detected_at)
 
@@ -176,6 +178,8 @@ class NovaEndpoint(_Endpoint):
         elif event_type == 'service.update':
             self._service(data)
         else:
+            if event_type in DISKS:
+                self.collector.ask(data['uuid'])
             self.collector.poke()
             if event_type.startswith(MOVED):
                 self.moved()

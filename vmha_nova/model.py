@@ -87,7 +87,8 @@ class Instance:
     metadata: typing.Mapping[str, str] = _empty()
     extra_specs: typing.Mapping[str, str] = _empty()
     fault: str = ''
-    # Nova's updated_at as it came: another one means that it was started, stopped, moved, ….
+    # Nova's updated_at, and which disks it has: another one means that it was started, stopped,
+    # moved, given a volume, ….
     stamp: str = ''
     # Disks that its host's image backend keeps, as that names them: '' the root disk, .eph0, ….
     kept: tuple[str, ...] = ()
@@ -315,6 +316,8 @@ class DiskRecord:
     backend: str                                # of the disks that the host's backend keeps
     problem: str                                # '' or which disk is not on the storage
     strange: typing.Sequence[str]               # clients at addresses of no host
+    # Clients at other hosts, of disks that only its own host should use.
+    elsewhere: typing.Sequence[str]
     seen_at: datetime.datetime
 
 

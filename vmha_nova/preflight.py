@@ -64,6 +64,7 @@ class Facts:
     # Where disks were seen, host -> backends: what is on record, whatever the operator says.
     seen: typing.Mapping[str, typing.Collection[str]] = _empty()
     owner: typing.Mapping[str, str] = _empty()  # IP -> compute node
+    claims: typing.Collection[str] = ()         # what is wrong with those, in words
     # Control service -> addresses or names of the machines it is on.
     services: typing.Mapping[str, typing.Collection[str]] = _empty()
     here: typing.Collection[str] = ()           # compute nodes that are this machine
@@ -149,6 +150,15 @@ def _records(facts):
             'their instances would wait after a failure: what was never seen cannot be fenced',
             'see whether vmha-engine runs and reads the cluster; name the addresses at which '
             'these hosts use the storage in [ceph] host_addresses')
+
+
+def _addresses(facts):
+    if facts.fence != 'storage':
+        return
+    for problem in facts.claims:
+        yield Finding(
+            WARNING, problem, 'a client of the storage there is attributed to no host, and is not '
+            'fenced with it', 'correct [ceph] host_addresses, or the addresses of the hosts')
 
 
 # -- hosts and instances --------------------------------------------------------------------------
@@ -263,12 +273,12 @@ def _pools(facts):
     if facts.dump is None:
         return
     there = {p['pool_name']: p for p in facts.dump['pools']}
-    for name in dict.fromkeys((*facts.pools.kept, *facts.pools.volumes, *facts.pools.images)):
+    for name in facts.pools.all:
         pool = there.get(name)
         if pool is None:
             yield Finding(
                 WARNING, f'there is no pool {name}', 'disks that should be in it are not found',
-                'correct ephemeral_pools, volume_pools and image_pools in [ceph]')
+                'correct ephemeral_pools, volume_pools, image_pools and data_pools in [ceph]')
             continue
         size, least = pool['size'], pool['min_size']
         if size < 2:
@@ -347,7 +357,7 @@ def _space(facts):
             'above 90 % Ceph makes no copies anew, above 95 % it takes no write, of nobody',
             'add disks, or delete data')
     hosts = len(sizes)
-    for name in dict.fromkeys((*facts.pools.kept, *facts.pools.volumes, *facts.pools.images)):
+    for name in facts.pools.all:
         pool = facts.storage.pools.get(name)
         # A pool with copies to spare, as one of boot images on every host, can do without.
         if pool and 0 < hosts <= pool.size and hosts - 2 < pool.min_size:
@@ -455,5 +465,5 @@ def _count(things, noun):
     return f'{len(things)} {noun}{"s" * (len(things) != 1)}'
 
 
-CHECKS = (_fence, _caps, _records, _spares, _backends, _instances, _control, _pools, _flags,
-          _space, _quorum, _locks, _local_reads, _nova_conf)
+CHECKS = (_fence, _caps, _records, _addresses, _spares, _backends, _instances, _control, _pools,
+          _flags, _space, _quorum, _locks, _local_reads, _nova_conf)

@@ -66,9 +66,12 @@ class Work:
     def advance(self, recovery, cluster, open_recoveries):
         """Do what is next for one recovery and record where it stands."""
         if recovery.state in states.RECOVERY_OVER:
-            if recovery.wish:
+            # To let its host go is for who watches over hosts that are out.
+            if recovery.wish and (recovery.wish != 'release' or recovery.released_at is not None):
                 self._after_the_end(recovery)
             return
+        if recovery.wish == 'release':
+            self._refuse(recovery, 'it is under way; abort it first')
         if recovery.wish == 'approve':
             recovery = self._set(recovery, wish='', approved=True)
         if recovery.wish == 'abort':
@@ -248,8 +251,14 @@ class Work:
         return dict(state='left', reason=reason, ended_at=now) if reason else None
 
     def _keep_target(self, move, cluster, now):
-        """A waiting move changes its target only when that is no target any more."""
+        """A waiting move changes its target only when that is no target any more.
+
+        Or when it must not be sent at all: what was planned before the fence may not be under it.
+        """
         if move.state != 'waiting' or move.target in move.tried or move.target in self.down:
+            return False
+        instance = cluster.instances.get(move.instance_id)
+        if instance is not None and instance.backing is not None and instance.backing.unsure:
             return False
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
@@ -377,9 +386,7 @@ class Work:
             answer = (f'the fence of {recovery.host} was lifted since, so that it may write '
                       'again; report it as down if it is')
         if answer:
-            self.store.note('warning', 'wish', f'recovery {recovery.id} cannot {recovery.wish}: '
-                            f'{answer}', host=recovery.host, recovery_id=recovery.id)
-            self._set(recovery, wish='')
+            self._refuse(recovery, answer)
             return
         rows, now = self.store.moves(recovery.id), self.clock()
         again = ('failed',) if recovery.state == 'partial' else ('failed', 'left')
@@ -387,6 +394,11 @@ class Work:
             m.id: moves.retry(m, now) for m in rows if m.state in again})
         self._set(recovery, wish='', ended_at=None, reason="tried again at an operator's wish",
                   state='moving' if recovery.state == 'partial' else 'confirmed')
+
+    def _refuse(self, recovery, answer):
+        self.store.note('warning', 'wish', f'recovery {recovery.id}: {recovery.wish} is not '
+                        f'possible: {answer}', host=recovery.host, recovery_id=recovery.id)
+        self._set(recovery, wish='')
 
     def _watch(self, recovery, cluster):
         """The report of this recovery, with the heartbeats that have come since."""

@@ -95,7 +95,7 @@ def make_ceph(conf, clock=clock):
     """
     group = conf.ceph
     return ceph.Ceph(group.conf_file, group.user, keyring=group.keyring, timeout=group.timeout,
-                     clock=clock)
+                     clock=clock, data_pools=group.data_pools)
 
 
 def make_storage(conf, ceph_, store_, snapshot, attachments, clock=clock):
@@ -110,9 +110,14 @@ def make_storage(conf, ceph_, store_, snapshot, attachments, clock=clock):
 
 
 def make_pools(group):
-    """The pools that [ceph] names."""
+    """The pools that [ceph] names.
+
+    :raises ConfigurationError: hosts_backend is none of them.
+    """
+    if problem := disks.backend_problem(group.hosts_backend):
+        raise exception.ConfigurationError(f'[ceph] hosts_backend: {problem}')
     return disks.Pools(*map(tuple, (group.ephemeral_pools, group.volume_pools,
-                                    group.image_pools)))
+                                    group.image_pools, group.data_pools)))
 
 
 def storage_on_record(conf, store_, cluster):
@@ -150,10 +155,13 @@ def check(conf):
         make_ceph(conf)
     for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
         messaging.transport(conf, url)
-    if not make_store(conf).version():
+    store_ = make_store(conf)
+    there, wanted = store_.version(), store_.newest_version()
+    if there != wanted:
         raise exception.ConfigurationError(
-            f'the database {conf.database.connection.split("@")[-1]} has no tables: run '
-            '"vmha-manage db sync"')
+            f'the database {conf.database.connection.split("@")[-1]} '
+            f'{"is at version " + there if there else "has no tables"}, this program wants '
+            f'{wanted}: run "vmha-manage db sync"')
 
 
 class EngineService(cotyledon.Service):

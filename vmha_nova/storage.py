@@ -57,13 +57,19 @@ class UncheckedStorage:
         """The cluster as it is."""
         return cluster
 
+    def covered(self, cluster, host, plan):
+        """None that it could tell."""
+        return []
+
     def ready(self, host):
         """'' always."""
         return ''
 
     def osd_state(self, host):
-        """Unknown."""
-        return model.OsdState(disks.UNKNOWN, 'no storage is asked ([fence] driver = none)')
+        """None: it is no witness."""
+
+    def refresh_map(self):
+        """Do nothing."""
 
 
 class Storage:
@@ -79,7 +85,7 @@ class Storage:
     """
 
     def __init__(self, ceph, store, snapshot, attachments, clock, pools, named=model.NOTHING,
-                 everywhere='', ranged=True, interval=10.0, batch=500):
+                 everywhere='', ranged=True, interval=10.0, batch=64):
         self.ceph = ceph
         self.store = store
         self.pools = pools
@@ -103,7 +109,7 @@ class Storage:
         self._loaded = None             # the term for which these were loaded
         self._said = ()
         self._tried = {}                # instance id -> when, of disks without a client
-        self._backends = {}             # host -> backends seen there
+        self._backends = {}             # host -> backend seen there, '': several
         self._nodes = {}                # host -> (node, the same with its backend)
         self._owned = None, None, None  # the nodes and the map of which the third was made
 
@@ -130,18 +136,22 @@ class Storage:
             if due or self._more or self._instances is not cluster.instances:
                 self._look_at_disks(term, cluster, now)
                 self._instances = cluster.instances
-                self._see_backends(cluster)
+                self._see_backends(term, cluster)
         return 1.0
 
-    def _see_backends(self, cluster):
-        seen = disks.backends(cluster.instances.values(), self._records)
-        if seen != self._backends:
-            self._backends = seen
+    def _see_backends(self, term, cluster):
+        seen = {host: next(iter(some)) if len(some) == 1 else '' for host, some in disks.backends(
+            cluster.instances.values(), self._records).items()}
+        # What was seen of a host counts until something else is, also when it is empty.
+        new = dict(seen.items() - self._backends.items())
+        if new:
+            self.store.save_backends(term, new)
+            self._backends = {**self._backends, **new}
 
     def load(self):
         """Take over what is on record."""
         self._recorded, self._records = self.store.clients(), self.store.disks()
-        self._see_backends(self._snapshot())
+        self._backends = self.store.backends()
 
     def _load(self, term):
         if self._loaded != term:
@@ -185,8 +195,10 @@ class Storage:
         due = [i for i in cluster.instances.values() if self._due(i, cluster, now)]
         self._more = len(due) > self._batch
         self._read(term, due[:self._batch], cluster, now)
+        # Of a cell that is down, or that no list has shown yet, nothing is forgotten.
         gone = [ident for ident, r in self._records.items()
-                if ident not in cluster.instances and now - r.seen_at > REMEMBER]
+                if ident not in cluster.instances and now - r.seen_at > REMEMBER
+                and r.host in cluster.nodes and r.host not in cluster.unknown_hosts]
         if gone:
             self.store.save_disks(term, (), gone)
             for ident in gone:
@@ -202,7 +214,8 @@ class Storage:
             tried = self._tried.get(instance.id)
             return tried is None or found is not None and found.seen_at == tried or (
                 now - tried).total_seconds() >= PATIENCE
-        if not found.problem and disks.connected(instance, found) and not any(
+        if not found.problem and not found.elsewhere and disks.connected(
+                instance, found) and not any(
                 self._lost(some, now) for some in found.images.values() if some):
             return False
         # Its disk may be there by now; or it should have a client and has none, or another one.
@@ -261,7 +274,7 @@ class Storage:
                     continue
                 except exception.VmhaError as e:
                     LOG.warning('the disks of %s: %s', ident, e)
-                    failures += 1
+                    failures += not isinstance(e, exception.Rejected)
             self._tried[ident] = now    # the rest another time
         return found
 
@@ -282,7 +295,7 @@ class Storage:
         """The cluster with the backend of every node; what it has there is the operator's word."""
         seen, before, made = self._backends, self._nodes, {}
         for host, node in cluster.nodes.items():
-            backend = disks.backend(host, node.backend, seen, self._everywhere)
+            backend = disks.backend(node.backend, seen.get(host), self._everywhere)
             of, known = before.get(host, (None, None))
             if of is not node or known.backend != backend:      # most are as they were
                 known = _replaced(node, backend=backend)
@@ -305,12 +318,29 @@ class Storage:
             record = records.get(instance.id)
             backing = disks.backing(instance, record, whole)
             if instance.id in covered and record is not None:
-                backing = model.Backing(record.backend if instance.kept else '')
+                backing = model.Backing(record.backend if instance.kept else '',
+                                        local=record.problem)
             elif fenced and not (whole or backing.local or backing.unsure):
                 backing = model.Backing(unsure='it was not known when its host was fenced')
             backings[instance.id] = _replaced(instance, backing=backing)
         # Not copied: there may be hundreds of thousands, and this is asked for every cycle.
         return _replaced(cluster, instances=collections.ChainMap(backings, cluster.instances))
+
+    def covered(self, cluster, host, plan):
+        """The ids of the instances of a host for which a fence by this plan will be enough.
+
+        One that is being migrated may end elsewhere, and write there.
+        """
+        records, entries = self.store.disks(host), set(plan['entries'])
+        found = []
+        for instance in cluster.on(host):
+            backing = disks.backing(instance, records.get(instance.id), plan['whole'])
+            if backing.local or backing.unsure or instance.task_state == 'migrating':
+                continue
+            clients = {c for some in records[instance.id].images.values() for c in some}
+            if plan['whole'] or clients <= entries:
+                found.append(instance.id)
+        return found
 
     def whole(self, host, addresses=None):
         """Whether a fence will hold for every client of the host, not only for those on record.
@@ -343,6 +373,10 @@ class Storage:
         self.map = self.ceph.map()
         return disks.osds_of(host, self._snapshot().nodes, self.map)
 
+    def refresh_map(self):
+        """Read the OSD map now."""
+        self.map = self.ceph.map()
+
     def osd_state(self, host):
         """Whether the host's OSDs are down, as last seen: model.OsdState."""
         known = self.map
@@ -351,8 +385,9 @@ class Storage:
 
     def disk_pools(self, known):
         """The pools that hold, or may hold, disks of instances, of those that there are."""
-        seen = {image.partition('/')[0] for r in self._records.values() for image in r.images}
-        return sorted(p for p in {*self.pools.kept, *self.pools.volumes, *seen}
+        records = list(self._records.values())      # another thread changes them
+        seen = {image.partition('/')[0] for record in records for image in record.images}
+        return sorted(p for p in {*self.pools.kept, *self.pools.volumes, *self.pools.data, *seen}
                       if p in known.pools)
 
     def ready(self, host):
@@ -365,7 +400,8 @@ class Storage:
                   for image in r.images}
         if not wanted:
             return ''
-        wanted = sorted(p for p in {*wanted, *self.pools.images} if p in known.pools)
+        wanted = sorted(p for p in {*wanted, *self.pools.images, *self.pools.data}
+                        if p in known.pools)
         left = self.ceph.unanswered(known.epoch, wanted, READY)
         if not left:
             return ''

@@ -1,12 +1,14 @@
 """Pure: is the host that was reported down really dead, as far as its evidence tells?
 
-The only channel here is Nova's heartbeat. It is slow, so by default a report waits until a beat
-is missing; a source that has proven the death itself can be trusted to act at once.
+There are two witnesses: Nova's heartbeat, and the host's OSDs where the storage is asked. A report
+waits until beats are missing and no OSD of the host is up any more; a source that has proven the
+death itself can be trusted to act at once.
 """
 
 import dataclasses
 import datetime
 
+from vmha_nova import disks
 from vmha_nova import model
 
 DEAD, ALIVE, WAIT, DISMISS = 'dead', 'alive', 'wait', 'dismiss'
@@ -25,8 +27,10 @@ ALIVE_BEATS = 2
 
 
 def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Policy,
-          now: datetime.datetime) -> Verdict:
+          now: datetime.datetime, osds: model.OsdState | None = None) -> Verdict:
     """Say what is to be made of a report that a host is down. Total: always a verdict.
+
+    ``osds`` is what the storage tells of the host's OSDs, None where no storage is asked.
 
     ``failure.evidence`` may carry ``baseline`` (the heartbeat seen when the report was first
     looked at) and ``beats`` (how often it has changed since): see watch().
@@ -47,13 +51,13 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
                 beat.changed_at - failure.detected_at).total_seconds() > policy.heartbeat_silence:
             # That beat may only be the first this process has seen: it proves neither life nor
             # death. So this report counts no more than any other, and is lost no less.
-            found = _heartbeat(failure, node, cluster, policy, now)
+            found = _witnesses(failure, node, cluster, policy, osds)
             return dataclasses.replace(found, reason=(
                 f'{found.reason} (it was found dead at {failure.detected_at:%Y-%m-%d %H:%M:%S} '
                 'UTC: the report is out of date, and is not acted on at once)'))
         word = 'an operator insists' if failure.forced else f'{failure.source} is trusted to act'
         return Verdict(DEAD, f'{word}: {failure.reason or "no reason given"}')
-    return _heartbeat(failure, node, cluster, policy, now)
+    return _witnesses(failure, node, cluster, policy, osds)
 
 
 def again(failure: model.HostFailure, node: model.ComputeNode | None,
@@ -79,7 +83,7 @@ def _unknown(failure, cluster):
                             '"openstack compute service list", the domain included')
 
 
-def _heartbeat(failure, node, cluster, policy, now):
+def _witnesses(failure, node, cluster, policy, osds):
     beat = node.heartbeat
     beats = failure.evidence.get('beats', 0)
     if beats >= ALIVE_BEATS:
@@ -100,8 +104,13 @@ def _heartbeat(failure, node, cluster, policy, now):
         return Verdict(WAIT, 'no compute node at all sends heartbeats: Nova itself, its message '
                              'bus or its database does not work, which says nothing about '
                              f'{failure.host}')
-    return Verdict(DEAD, f'no heartbeat of {failure.host} for {silent:.0f} s, reported by '
-                         f'{failure.source}: {failure.reason or "no reason given"}')
+    if osds is not None and osds.what in (disks.UP, disks.PARTLY):
+        return Verdict(WAIT, f'nova-compute of {failure.host} is silent, but the host lives, and '
+                             f'its guests may run: {osds.text}. If they are certainly off, '
+                             'report it again with force')
+    witness = f', {osds.text}' if osds is not None else ''
+    return Verdict(DEAD, f'no heartbeat of {failure.host} for {silent:.0f} s{witness}, reported '
+                         f'by {failure.source}: {failure.reason or "no reason given"}')
 
 
 def watch(failure: model.HostFailure, node: model.ComputeNode | None) -> dict | None:

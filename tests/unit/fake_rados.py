@@ -50,6 +50,7 @@ class FakeCluster:
         self.hash = 2
         self.blocklist, self.ranges = {}, {}            # entry -> when it ends
         self.ends = ENDS                                # of what is added now
+        self.data_pools = {}                            # image -> pool of its contents
         self.images = {}                                # pool/name -> (watchers, lockers)
         self.broken = set()                             # images that cannot be opened
         self.groups = None                              # answer of pg dump
@@ -181,6 +182,9 @@ class FakeRados:
         answer = self.cluster.answer(prefix, target, args)
         return 0, b'' if answer is None else json.dumps(answer).encode(), ''
 
+    def pool_reverse_lookup(self, pool_id):
+        return {number: name for name, number in self.cluster.pools.items()}[pool_id]
+
     def wait_for_latest_osdmap(self):
         self.cluster.touch('wait_for_latest_osdmap')
 
@@ -197,6 +201,9 @@ class FakeIoctx:
     def __init__(self, cluster, pool):
         self.cluster, self.pool = cluster, pool
         self.pending, self.closed = 0, False
+
+    def get_pool_id(self):
+        return self.cluster.pools[self.pool]
 
     def close(self):
         assert not self.pending, 'librados crashes when a pool with requests under way is closed'
@@ -243,12 +250,16 @@ class FakeImage:
         if image not in cluster.images or image in cluster.broken:
             raise Error('image not found', 2)
         self._watchers, self._lockers = cluster.images[image]
+        self._data_pool = cluster.pools[cluster.data_pools.get(image, ioctx.pool)]
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         pass
+
+    def data_pool_id(self):
+        return self._data_pool
 
     def watchers_list(self):
         return iter([{'addr': a, 'id': 1, 'cookie': 2} for a in self._watchers])

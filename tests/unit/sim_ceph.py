@@ -24,6 +24,7 @@ class SimCeph:
         self.entries, self.ranges = set(), set()
         self.ends = {}                  # entry or range -> when it ends
         self.epoch = 1
+        self.own = frozenset()          # where the engine uses the storage from
         self.away = False               # the monitors do not answer
         self.not_active = {}            # pool -> why
         self.late = set()               # OSDs that do not take new maps
@@ -73,7 +74,8 @@ class SimCeph:
         return model.StorageMap(
             fsid='f', epoch=self.epoch, seen_at=self.clock(),
             osds=tuple(model.Osd(
-                id=n, up=self.nova.hosts[h].powered and h not in self.osd_down, inside=True,
+                id=n, inside=True,
+                up=self._host(ip).powered and self._host(ip).linked and h not in self.osd_down,
                 bucket=h, addresses=frozenset([ip]), ports=((ip, 6800),))
                 for n, (h, ip) in enumerate(self.ips.items())),
             pools={p: model.Pool(n, p, 3, 2) for n, p in enumerate(
@@ -85,6 +87,10 @@ class SimCeph:
         found = {c: 'client.nova' for clients in self.images.values() for c in clients
                  if self._host(c).powered and self._host(c).linked}
         return {**found, **self.others}
+
+    def own_addresses(self):
+        self._ask('own_addresses')
+        return self.own
 
     def users_of(self, images):
         self._ask('users_of')

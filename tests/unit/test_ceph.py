@@ -137,6 +137,19 @@ class ClientTest(Base):
         self.fake.images = {'vms/1': ([A, 'what?'], [])}
         self.raises(exception.Unreachable, 'users of vms/1', self.ceph.users, 'vms/1')
 
+    def test_contents_in_a_pool_that_nobody_watches(self):
+        self.fake.pools['coded'] = 9
+        self.fake.images['vms/a'] = ([A], [])
+        self.fake.data_pools['vms/a'] = 'coded'
+        self.raises(exception.Rejected, 'contents are in pool coded', self.ceph.users, 'vms/a')
+        named = ceph.Ceph('/etc/ceph/ceph.conf', 'vmha', '/key', 0.3, lambda: NOW,
+                          self.fake.rados, self.fake.rbd, data_pools=['coded'])
+        self.addCleanup(named.close)
+        self.assertEqual({A}, named.users('vms/a'))
+
+    def test_our_own_address(self):
+        self.assertEqual({'10.0.0.1'}, self.ceph.own_addresses())
+
     def test_no_such_image(self):
         self.raises(exception.NotFound, 'vms/1', self.ceph.users, 'vms/1')
         self.assertFalse(self.ceph.has_image('vms/1'))

@@ -34,6 +34,22 @@ class InstancesTest(test_collector.Base):
         self.assertIn(one, before.by_host['c0'], 'a snapshot never changes')
         self.assertEqual(after(100), self.snapshot.instances_at)
 
+    def test_what_no_list_of_changes_shows_is_asked_for_once(self):
+        one = self.ids[0]
+        updated = self.fake.servers[one]['updated']
+        self.fake.change(one, **{'os-extended-volumes:volumes_attached': [{'id': 'v'}]})
+        self.fake.servers[one]['updated'] = updated
+        before = self.snapshot.instances[one]
+        self.look()
+        self.assertEqual((), self.snapshot.instances[one].volumes)
+        self.collector.ask(one)
+        self.look()
+        self.assertEqual(('v',), self.snapshot.instances[one].volumes)
+        self.assertNotEqual(before.stamp, self.snapshot.instances[one].stamp)
+        calls = len(self.fake.calls)
+        self.look()
+        self.assertFalse([c for c in self.fake.calls[calls:] if one in str(c)])
+
     def test_no_change_copies_nothing(self):
         self.fake.change(self.ids[0])
         self.look()

@@ -53,6 +53,19 @@ class AddressTest(unittest.TestCase):
             ('c1', '0.0.0.0', True), ('c1', '::1', True), ('c1', 'fe80::1', True)))
         self.assertEqual({}, owner)
 
+    def test_however_an_address_is_written_it_is_the_same(self):
+        owner, problems = disks.addresses(
+            nodes('c1', 'c2', c1='FD00::1', c2='fd00:0::1'), storage(), {'c1': [' 10.0.0.7 ']})
+        self.assertEqual({'10.0.0.7': 'c1'}, owner)
+        self.assertIn('fd00::1 is claimed by c1, c2', problems[0])
+
+    def test_an_operators_word_that_cannot_be_used_is_said(self):
+        owner, problems = disks.addresses(nodes('c1'), storage(), {
+            'c1': ['storage-c1', '127.0.0.1'], 'typo': ['10.0.0.9']})
+        self.assertEqual({}, owner)
+        for part in ("'storage-c1' of c1", "'127.0.0.1' of c1", 'no compute node typo'):
+            self.assertTrue(any(part in p for p in problems), part)
+
     def test_buckets_are_matched_with_and_without_domain(self):
         for host, bucket in (('c1', 'c1'), ('c1.example.org', 'c1'), ('c1', 'c1.example.org')):
             with self.subTest(host=host, bucket=bucket):
@@ -186,18 +199,25 @@ class BackendTest(unittest.TestCase):
         instances = [guest(id=f'i{n}') for n in range(len(backends))]
         records = {i.id: model.DiskRecord(
             i.id, 'c1', 's', {f'vms/{i.id}_disk': ['10.0.0.1:0/1']} if b != 'local' else {}, b,
-            '', (), NOW) for i, b in zip(instances, backends, strict=True)}
+            '', (), (), NOW) for i, b in zip(instances, backends, strict=True)}
         return disks.backends(instances, records)
 
     def test_what_is_always_seen_is_known(self):
-        self.assertEqual('rbd:vms', disks.backend('c1', '', self.seen('rbd:vms', 'rbd:vms'), ''))
+        self.assertEqual({'c1': {'rbd:vms'}}, self.seen('rbd:vms', 'rbd:vms'))
+        self.assertEqual('rbd:vms', disks.backend('', 'rbd:vms', ''))
 
     def test_what_is_mixed_is_not_known_unless_the_operator_says(self):
-        mixed = self.seen('rbd:vms', 'local')
-        self.assertEqual('', disks.backend('c1', '', mixed, 'rbd:vms'))
-        self.assertEqual('rbd:vms', disks.backend('c1', 'rbd:vms', mixed, ''))
+        self.assertEqual({'c1': {'rbd:vms', 'local'}}, self.seen('rbd:vms', 'local'))
+        self.assertEqual('', disks.backend('', '', 'rbd:vms'))
+        self.assertEqual('rbd:vms', disks.backend('rbd:vms', '', ''))
+
+    def test_words_that_are_no_place(self):
+        for word in ('', 'local', 'rbd:vms'):
+            self.assertEqual('', disks.backend_problem(word))
+        for word in ('vms', 'rbd', 'rbd:', 'Local'):
+            self.assertIn('rbd:', disks.backend_problem(word))
 
     def test_the_word_about_all_hosts_counts_where_nothing_was_seen(self):
-        self.assertEqual('rbd:vms', disks.backend('c1', '', {}, 'rbd:vms'))
-        self.assertEqual('local', disks.backend('c1', '', self.seen('local'), 'rbd:vms'))
-        self.assertEqual('', disks.backend('c1', '', {}, ''))
+        self.assertEqual('rbd:vms', disks.backend('', None, 'rbd:vms'))
+        self.assertEqual('local', disks.backend('', 'local', 'rbd:vms'))
+        self.assertEqual('', disks.backend('', None, ''))

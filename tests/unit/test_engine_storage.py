@@ -51,12 +51,52 @@ class FenceTest(StorageBase):
         self.assertRecovered(world)
         self.assertFenced(world)
 
-    def test_the_dead_hosts_own_osd_is_not_waited_for(self):
+    def test_a_host_whose_osds_are_up_lives_whatever_its_nova_compute_does(self):
         world = self.world()
-        world.ceph.late = {0}
-        world.cut('c1')
+        world.nova.hosts['c1'].alive = False
+        world.store.report_failure('c1', 'test', 'no answer')
+        world.settle(60)
+        report, = world.store.failures()
+        self.assertEqual('checking', report.state)
+        self.assertIn('0 of 1 OSDs of c1 are down', report.detail)
+        self.assertEqual([], world.store.recoveries())
+        world.ceph.osd_down.add('c1')
         world.run(world.over)
         self.assertRecovered(world)
+        self.assertFenced(world)
+        witness = world.store.failures()[0].evidence['osds']
+        self.assertEqual(('down', '1 of 1 OSDs of c1 are down'),
+                         (witness['what'], witness['text']))
+        self.assertIn('1 of 1 OSDs of c1 are down', self.recovery(world).reason
+                      + world.store.failures()[0].detail)
+
+    def test_an_operator_who_insists_is_believed_more_than_its_osds(self):
+        world = self.world()
+        world.nova.hosts['c1'].alive = False
+        world.store.report_failure('c1', 'operator', 'it hangs', forced=True)
+        world.run(world.over)
+        self.assertRecovered(world)
+        self.assertFenced(world)
+
+    def test_storage_that_cannot_be_asked_is_no_witness_and_holds_the_fence(self):
+        world = self.world()
+        world.ceph.away = True
+        world.settle(60)                # what was last seen of it is stale
+        world.die('c1')
+        world.run(lambda: world.store.recoveries())
+        self.assertEqual('stale', world.store.failures()[0].evidence['osds']['what'])
+        world.settle(30)
+        self.assertEqual([], self.acts(world, 'force_down'))
+
+    def test_the_fence_is_kept_also_while_the_last_calls_are_under_way(self):
+        world = self.world(window=20, window_per_target=20)
+        world.cut('c1')
+        world.run(lambda: world.store.recoveries() and world.moves() and all(
+            m.state in ('accepted', 'moved') for m in world.moves().values()))
+        world.ceph.entries.clear()
+        world.ceph.ranges.clear()
+        world.settle(8)
+        self.assertEqual({'10.0.0.1/32'}, world.ceph.ranges)
 
     def test_monitors_that_do_not_answer_hold_it(self):
         world = self.world()

@@ -26,7 +26,7 @@ IMPORTS = {
     'exception': set(),
     'model': set(),
     'states': {'exception'},
-    'verdict': {'model', 'states'},
+    'verdict': {'disks', 'model', 'states'},
     'rules': {'model', 'states'},
     'decide': {'model', 'rules', 'states'},
     'disks': {'model'},

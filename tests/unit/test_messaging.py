@@ -26,10 +26,13 @@ class Collector:
     """Remembers what it was told."""
 
     def __init__(self):
-        self.pokes, self.metrics = 0, []
+        self.pokes, self.metrics, self.asked = 0, [], []
 
     def poke(self):
         self.pokes += 1
+
+    def ask(self, instance_id):
+        self.asked.append(instance_id)
 
     def on_metrics(self, host, metrics):
         self.metrics.append((host, metrics))
@@ -153,6 +156,11 @@ class NovaTest(Base):
         self.send('compute_task.rebuild_server.error', {'instance_uuid': 'i'})
         self.send('instance.update', {'uuid': 'i'})
         self.assertEqual((3, 2), (self.collector.pokes, len(self.moved)))
+
+    def test_a_volume_that_comes_or_goes_is_asked_for(self):
+        for event in ('attach.start', 'attach.end', 'detach.end', 'extend.end'):
+            self.send(f'instance.volume_{event}', {'uuid': event})
+        self.assertEqual(['attach.end', 'detach.end'], self.collector.asked)
 
     def test_load_arrives(self):
         metrics = [{'nova_object.data': {'name': 'cpu.percent', 'value': 7}}]

@@ -297,7 +297,8 @@ class FlagTest(Base):
                 ('noout', 'warning', 'ceph osd unset noout'), ('norecover', 'warning', ''),
                 ('nobackfill', 'warning', ''), ('norebalance', 'warning', ''),
                 ('noin', 'warning', ''), ('noup', 'error', ''), ('nodown', 'error', ''),
-                ('pauserd', 'error', 'ceph osd unset pause'), ('pausewr', 'error', 'ceph osd unset pause'),
+                ('pauserd', 'error', 'ceph osd unset pause'),
+                ('pausewr', 'error', 'ceph osd unset pause'),
                 ('full', 'error', 'free space')):
             found = self.assertFound(level, f'the cluster has the flag {flag}',
                                      dump=dump(flags=f'sortbitwise,{flag}'))

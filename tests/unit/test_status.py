@@ -20,6 +20,7 @@ from vmha_nova.ceph import wire
 from vmha_nova.cmd import status
 from vmha_nova.db import store
 from vmha_nova import exception
+from vmha_nova.nova import records
 
 HOSTS = ('compute1', 'compute2', 'compute3', 'spare1')
 IPS = {h: f'10.0.0.{n}' for n, h in enumerate(HOSTS, 11)}
@@ -420,9 +421,10 @@ class FindingTest(Base):
     def test_a_disk_elsewhere_than_said(self):
         db = store.Store(clocks.Clock(fake_nova.START), connection=self.settings['database'])
         term = db.take_lead('x')
-        stamp = fake_nova.stamp(self.nova.clock())
+        stamp = records._stamp({'updated': fake_nova.stamp(self.nova.clock())},
+                               ('', '.eph0', '.swap'), ())
         db.save_disks(term, [status.model.DiskRecord(
-            self.server, 'compute1', stamp, {}, 'local', 'its disk is not there', [],
+            self.server, 'compute1', stamp, {}, 'local', 'its disk is not there', [], [],
             fake_nova.START)])
         db.set_mark('compute1', backend='rbd:vms')
         self.assertIn('compute1 is said to keep disks in rbd:vms, and disks of instances there '

@@ -21,12 +21,19 @@ class Store:
 
     def __init__(self):
         self.known_clients, self.known_disks, self.out = {}, {}, []
+        self.known_backends = {}
 
     def clients(self, host=None):
         return {c: row for c, row in self.known_clients.items() if host in (None, row[0])}
 
     def disks(self, host=None):
         return {i: r for i, r in self.known_disks.items() if host in (None, r.host)}
+
+    def backends(self):
+        return dict(self.known_backends)
+
+    def save_backends(self, term, seen):
+        self.known_backends.update(seen)
 
     def recoveries(self, unreleased):
         return [types.SimpleNamespace(host=h) for h in self.out]

@@ -37,7 +37,8 @@ _EDITING = 64               # blocklist entries on their way side by side: one c
 class Ceph:
     """One Ceph cluster, seen by the client ``user``.
 
-    ``timeout`` is in seconds, for one answer. ``clock`` tells aware UTC. ``rados`` and ``rbd`` are
+    ``timeout`` is in seconds, for one answer. ``data_pools`` are the pools that may hold contents
+    of images whose header is elsewhere. ``clock`` tells aware UTC. ``rados`` and ``rbd`` are
     the Python bindings, by default those installed. Connects when it is first used, and again
     after a failure. Safe for use by several threads.
 
@@ -46,7 +47,8 @@ class Ceph:
     """
 
     def __init__(self, conf_file, user, keyring='', timeout=10.0, clock=None, rados=None,
-                 rbd=None):
+                 rbd=None, data_pools=()):
+        self._data_pools = frozenset(data_pools)
         self._rbd = rbd or wire.binding('rbd')
         self._cluster = wire.Cluster(conf_file, user, keyring, timeout, rados)
         self._clock = clock or functools.partial(datetime.datetime.now, datetime.timezone.utc)
@@ -113,6 +115,11 @@ class Ceph:
             found.update(clients)
             own.add(address)
         return {address: name for address, name in found.items() if address not in own}
+
+    def own_addresses(self):
+        """The IPs from which this process uses the cluster, a frozenset."""
+        return self._cluster.run('own address', lambda rados: frozenset(
+            [records.ip_of(records.entry(rados.get_addrs()))]))
 
     def monitor_caps(self):
         """The monitor caps of the users that are connected: {entity name: text}.
@@ -281,6 +288,7 @@ class Ceph:
             try:
                 # Read-only, or we would be a watcher ourselves.
                 with self._rbd.Image(ioctx, name, read_only=True) as opened:
+                    self._check_data_pool(rados, ioctx, opened.data_pool_id())
                     texts = [watcher['addr'] for watcher in opened.watchers_list()]
                     locks = opened.list_lockers()
             except Exception as error:
@@ -294,6 +302,13 @@ class Ceph:
         if '' in found:
             raise ValueError(f'an address in {texts}')
         return found
+
+    def _check_data_pool(self, rados, ioctx, pool_id):
+        """A fence is proven by the OSDs of the pools that are known: this must be one of them."""
+        name = rados.pool_reverse_lookup(pool_id)
+        if pool_id != ioctx.get_pool_id() and name not in self._data_pools:
+            raise exception.Rejected(
+                f'its contents are in pool {name}, which [ceph] data_pools does not name')
 
 
 def _sessions(rados, monitor, parse):

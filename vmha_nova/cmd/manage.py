@@ -16,12 +16,20 @@ import prettytable
 
 from vmha_nova.conf import opts
 from vmha_nova import decide
+from vmha_nova import disks
 from vmha_nova import engine
 from vmha_nova import exception
 from vmha_nova import model
 from vmha_nova import service
 from vmha_nova import states
 from vmha_nova import version
+
+WISHES = {
+    'approve': 'Let a recovery that is held go on, or one whose host beats again.',
+    'abort': 'Send nothing more; what Nova has taken up is followed to its end.',
+    'retry': 'Try again what has failed, of a recovery that is over.',
+    'release': 'Your word that the host of a recovery that is over can write no more, ever: it is '
+               'gone for good, and its address may serve another one. Lifts its fence.'}
 
 
 def _show(args, columns, rows):
@@ -73,6 +81,8 @@ def host_set(args, conf, store):
               if getattr(args, k) is not None}
     if not values:
         raise exception.ConfigurationError('nothing to set: see vmha-manage host set --help')
+    if problem := disks.backend_problem(args.backend or ''):
+        raise exception.ConfigurationError(f'--backend: {problem}')
     if not args.offline:
         _known_host(conf, args.host)
     store.set_mark(args.host, **values)
@@ -136,7 +146,7 @@ def _wish(word):
     def command(args, conf, store):
         store.wish(args.id, word)
         print(f'recovery {args.id}: the engine is asked to {word}')
-    command.__doc__ = f'Ask the engine to {word} a recovery.'
+    command.__doc__ = WISHES[word]
     return command
 
 
@@ -234,7 +244,7 @@ def _parser():
                                 help='do not check the evidence: you know that it is dead')))
     command('recovery', 'list', recovery_list, limit)
     command('recovery', 'show', recovery_show, ident)
-    for word in ('approve', 'abort', 'retry'):
+    for word in WISHES:
         command('recovery', word, _wish(word), ident)
     command('event', 'list', event_list, limit)
     command('load', 'list', load_list)

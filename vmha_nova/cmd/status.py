@@ -150,11 +150,12 @@ class Gathering:
             for binary, host in self._nova_services():
                 self._control[binary].add(host)
         # With no storage to ask, addresses are those that Nova shows.
-        owner, _ = disks.addresses(
+        owner, problems = disks.addresses(
             cluster.nodes, self._found.get('storage') or model.StorageMap('', 0, None),
             service.named_addresses(conf.ceph))
         self._found.update(
-            owner=owner, here={host for ip, host in owner.items() if _is_here(ip)},
+            owner=owner, claims=problems,
+            here={host for ip, host in owner.items() if _is_here(ip)},
             services={service: places | {ip for place in places if place
                                          for ip in _addresses(place)}
                       for service, places in self._control.items()})
@@ -200,8 +201,7 @@ class Gathering:
         """Who uses the disks, and may they do what they need?"""
         found, known = self._found, self._found['storage']
         pools = found['pools']
-        there = [p for p in dict.fromkeys((*pools.kept, *pools.volumes, *pools.images))
-                 if p in known.pools]
+        there = [p for p in pools.all if p in known.pools]
         away = there                    # not asked: whether they answer is not known
         with self._reading('Ceph: placement groups', 'recoveries are held',
                            f'ceph health detail; {CAPS}'):

@@ -102,6 +102,11 @@ class Collector:
             self._poked = True
             self._wake.set()
 
+    def ask(self, instance_id):
+        """Something of a server changed that no list of changes shows: the next look asks for it.
+        """
+        self._instances.ask(instance_id)
+
     def wait(self, seconds):
         """Wait that long, or until poked."""
         self._wake.wait(seconds)

@@ -27,6 +27,7 @@ class Instances:
         self._numbers = itertools.count()
         self._number = {}                       # instance id -> number, of those gone as well
         self._doubtful = set()                  # ids of instances with known=False
+        self._asked = set()                     # ids to be asked for with the next changes
         self._unseen = {}                       # id -> since when full lists lack it
         self.mark = None                        # what changed before is surely in the snapshot
         self.incomplete = False                 # the full list was without some cell; see there
@@ -47,6 +48,14 @@ class Instances:
             if whole and self._cells_answer() and not self.incomplete:
                 self.mark = started
                 self._be_sure()
+        asked = [self._asked.pop() for _ in range(len(self._asked))]
+        failed = self._look_up(asked[:self._settings.max_lookups])
+        self._asked.update(asked[self._settings.max_lookups:])
+        self._board.note('changed disks', failed and f'servers whose disks changed: {failed}')
+
+    def ask(self, instance_id):
+        """See Collector.ask."""
+        self._asked.add(instance_id)
 
     def look_at_all(self):
         """All servers; some of those the snapshot has and the list lacks are asked for."""

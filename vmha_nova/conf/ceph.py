@@ -22,6 +22,10 @@ OPTS = [
                 help="Pools with volumes (Cinder's rbd_pool)."),
     cfg.ListOpt('image_pools', default=['images'],
                 help="Pools with boot images (Glance's rbd_store_pool)."),
+    cfg.ListOpt('data_pools', default=[],
+                help='Pools that hold the contents of images whose header is in one of the pools '
+                     "above (rbd_default_data_pool: erasure coded ones, mostly). An instance with "
+                     'such an image is not evacuated before its pool is named here.'),
     cfg.StrOpt('hosts_backend', default='',
                help='Where compute nodes without a mark of their own keep the disks of their '
                     "instances: 'rbd:' and the name of the pool, as in rbd:vms. Empty: not known, "
@@ -34,9 +38,9 @@ OPTS = [
     cfg.BoolOpt('fence_range', default=True,
                 help="Put a dead host's whole addresses on the blocklist too, not only the "
                      'clients that were seen there. This also stops clients that started after '
-                     'the last look, and any new one until the host is let back. OSDs, monitors '
-                     'and managers on that address are not touched, but all other clients there '
-                     'are.'),
+                     'the last look, and any new one until the host is let back. An OSD on that '
+                     'address goes on, but all clients there are shut out, the modules of a '
+                     'manager and object gateways among them.'),
     cfg.IntOpt('fence_seconds', default=31536000, min=3600, max=315360000,
                help='Seconds after which Ceph drops the blocklist entries of clients by itself: '
                     'a year. It must be longer than any host that was fenced can go on '

@@ -99,17 +99,26 @@ class StorageClient(Base):
     seen_at = _time(nullable=False)     # not moved at every look
 
 
+class HostBackend(Base):
+    """Where the disks of a host's instances were last seen to be; '': in more than one place."""
+
+    __tablename__ = 'host_backend'
+    host = orm.mapped_column(sa.String(255), primary_key=True)
+    backend = _string()
+
+
 class DiskRecord(Base):
     """Where an instance's disks were found while its host was alive, and who used them."""
 
     __tablename__ = 'disk_record'
     instance_id = orm.mapped_column(sa.String(36), primary_key=True)
     host = _string(index=True)
-    stamp = _string(64)                 # Nova's updated_at of the instance then
+    stamp = _string(64)                 # of the instance then
     images = _json(dict)                # pool/name -> clients of that host
     backend = _string()
     problem = _text()
     strange = _json(list)               # clients at addresses of no host
+    elsewhere = _json(list)             # clients at other hosts, of disks of this one
     seen_at = _time(nullable=False)
 
 
@@ -140,7 +149,7 @@ class Recovery(Base):
     state = _string(16, index=True)
     resume = _string(16)                # what 'held' goes back to
     reason = _text()
-    wish = _string(16)                  # what an operator asked for: approve, abort, retry
+    wish = _string(16)                  # what an operator asked for, see Store.wish
     approved = _flag()
     reported_at = _time(nullable=False)
     created_at = _time(nullable=False)

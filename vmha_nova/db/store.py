@@ -173,7 +173,7 @@ class Store:
             session.execute(sa.delete(models.HostMark).where(models.HostMark.host == host))
 
     def wish(self, recovery_id, wish):
-        """Write what an operator wants of a recovery (approve, abort, retry)."""
+        """Write what an operator wants of a recovery (approve, abort, retry, release)."""
         with self._writer() as session:
             row = session.get(models.Recovery, recovery_id)
             if row is None:
@@ -222,6 +222,12 @@ class Store:
         with self._reader() as session:
             return {row.client: (row.host, row.user, row.seen_at)
                     for row in session.scalars(query)}
+
+    def backends(self):
+        """Where disks of hosts' instances were last seen: host -> backend, '': in several."""
+        with self._reader() as session:
+            return {row.host: row.backend
+                    for row in session.scalars(sa.select(models.HostBackend))}
 
     def disks(self, host=None):
         """Where instances' disks were found: instance id -> DiskRecord."""
@@ -308,6 +314,13 @@ class Store:
                 session.execute(sa.delete(models.StorageClient).where(
                     models.StorageClient.client.in_(some)))
 
+    def save_backends(self, term, seen):
+        """Keep where disks were seen, as backends() gives it."""
+        with self._writer() as session:
+            self._leading(session, term)
+            for host, backend in seen.items():
+                session.merge(models.HostBackend(host=host, backend=backend))
+
     def save_disks(self, term, records, forgotten=()):
         """Keep DiskRecords, and forget those of other instances, by id."""
         with self._writer() as session:
@@ -331,6 +344,9 @@ class Store:
     def open_recovery(self, term, failure, reason):
         """Take a report: one transaction makes the recovery and links the report to it.
 
+        It also takes the place of earlier recoveries of that host, so that a host with a fence
+        always has one that looks after it.
+
         :raises InvalidTransition: a recovery of that host is under way.
         """
         now = self._clock()
@@ -341,6 +357,9 @@ class Store:
                     models.Recovery.host == failure.host,
                     models.Recovery.ended_at.is_(None)).limit(1)).first():
                 raise exception.InvalidTransition(f'{failure.host} is being recovered already')
+            session.execute(sa.update(models.Recovery).where(
+                models.Recovery.host == failure.host, models.Recovery.released_at.is_(None),
+            ).values(released_at=now))
             row = models.Recovery(
                 id=str(uuid.uuid4()), host=failure.host, state='confirmed', resume='',
                 reason=reason, wish='', approved=failure.forced,
@@ -349,6 +368,7 @@ class Store:
             report = session.get(models.HostFailure, failure.id)
             states.check(states.FAILURE_NEXT, report.state, 'accepted')
             report.state, report.detail, report.recovery_id = 'accepted', reason, row.id
+            report.evidence = dict(failure.evidence)
             session.flush()
             return _record(model.Recovery, row)
 

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import datetime
 import functools
+import hashlib
 import math
 import re
 import types
@@ -155,6 +156,8 @@ def instance(record):
         int(flavor.get('ephemeral') or 0), int(flavor.get('swap') or 0),
         tuple(sorted((flavor.get('extra_specs') or {}).items())))
     metadata = record.get('metadata')
+    kept = _kept(record)
+    volumes = tuple(sorted(v['id'] for v in record.get(VOLUMES) or ()))
     return model.Instance(
         id=record['id'], name=record.get('name') or '', project_id=record['tenant_id'],
         host=record['OS-EXT-SRV-ATTR:host'] or '', vm_state=record['OS-EXT-STS:vm_state'] or '',
@@ -162,9 +165,14 @@ def instance(record):
         power_state=record['OS-EXT-STS:power_state'] or 0, needs=needs,
         zone=record.get('OS-EXT-AZ:availability_zone') or '',
         metadata=types.MappingProxyType(dict(metadata)) if metadata else model.NOTHING,
-        extra_specs=specs, stamp=record.get('updated') or '', kept=_kept(record),
-        volumes=tuple(sorted(v['id'] for v in record.get(VOLUMES) or ())),
+        extra_specs=specs, stamp=_stamp(record, kept, volumes), kept=kept, volumes=volumes,
         fault=' '.join(str((record.get('fault') or {}).get('message') or '').split()))
+
+
+def _stamp(record, kept, volumes):
+    """Nova does not touch ``updated`` when a volume is attached: the disks are in it as well."""
+    ids = hashlib.blake2b(' '.join((*kept, *volumes)).encode(), digest_size=12).hexdigest()
+    return f'{record.get("updated") or ""} {ids}'
 
 
 def _kept(record):

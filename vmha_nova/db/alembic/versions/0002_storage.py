@@ -20,6 +20,11 @@ def upgrade():
         sa.PrimaryKeyConstraint('client'))
     op.create_index('ix_storage_client_host', 'storage_client', ['host'])
 
+    op.create_table('host_backend',
+        sa.Column('host', sa.String(length=255), nullable=False),
+        sa.Column('backend', sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint('host'))
+
     op.create_table('disk_record',
         sa.Column('instance_id', sa.String(length=36), nullable=False),
         sa.Column('host', sa.String(length=255), nullable=False),
@@ -28,6 +33,7 @@ def upgrade():
         sa.Column('backend', sa.String(length=255), nullable=False),
         sa.Column('problem', TEXT, nullable=False),
         sa.Column('strange', sa.JSON(), nullable=False),
+        sa.Column('elsewhere', sa.JSON(), nullable=False),
         sa.Column('seen_at', TIME, nullable=False),
         sa.PrimaryKeyConstraint('instance_id'))
     op.create_index('ix_disk_record_host', 'disk_record', ['host'])

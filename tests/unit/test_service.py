@@ -1,0 +1,62 @@
+"""What the engine finds out before it starts: settings that would let it fail later."""
+
+import os
+import tempfile
+
+import sqlalchemy as sa
+import testtools
+
+from vmha_nova.conf import opts
+from vmha_nova import exception
+from vmha_nova import service
+
+CONF = """\
+[DEFAULT]
+transport_url = fake://
+[database]
+connection = {database}
+[service_credentials]
+auth_type = password
+auth_url = http://127.0.0.1:9/v3
+username = vmha
+password = x
+project_name = service
+user_domain_id = default
+project_domain_id = default
+[fence]
+unsafe_without_fence = true
+[ceph]
+hosts_backend = {backend}
+"""
+
+
+class CheckTest(testtools.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        self.database = 'sqlite:///' + os.path.join(self.folder, 'db')
+
+    def conf(self, backend=''):
+        path = os.path.join(self.folder, 'vmha.conf')
+        with open(path, 'w', encoding='ascii') as stream:
+            stream.write(CONF.format(database=self.database, backend=backend))
+        return opts.load([f'--config-file={path}'], '')
+
+    def refused(self, words, call, *args):
+        error = self.assertRaises(exception.ConfigurationError, call, *args)
+        self.assertIn(words, str(error))
+
+    def test_tables_that_are_missing_old_or_right(self):
+        conf = self.conf()
+        self.refused('has no tables', service.check, conf)
+        service.make_store(conf).upgrade()
+        service.check(conf)
+        with sa.create_engine(self.database).begin() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        self.refused('is at version 0001, this program wants', service.check, conf)
+
+    def test_a_backend_that_is_none(self):
+        self.refused("[ceph] hosts_backend: 'vms' is no place of disks", service.make_pools,
+                     self.conf('vms').ceph)
