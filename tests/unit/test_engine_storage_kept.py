@@ -27,6 +27,10 @@ class Base(test_engine_storage_review.Base):
         world.ceph.users_of = lambda images: {
             i: users and frozenset() for i, users in real(images).items()}
 
+    def brief(self, world):
+        """What is put on the blocklist from now on lasts for two minutes only."""
+        world.engine.work.guard.fence.seconds = 120.0
+
     def evidence(self, world):
         return [s for s in world.store.steps(kind='fence') if s.state == 'done'][0].evidence
 
@@ -34,9 +38,10 @@ class Base(test_engine_storage_review.Base):
 class LongTest(Base):
     """A recovery that waits, for days maybe, for something else than the fence."""
 
-    def waiting(self):
+    def waiting(self, prepare=lambda world: None):
         """All but one are moved; that one fits nowhere."""
         world = self.world(spares_only=True)
+        prepare(world)
         world.nova.boot('c1', 1, 'big', needs=HUGE)
         world.settle(8)
         world.cut('c1')
@@ -54,9 +59,9 @@ class LongTest(Base):
         self.assertEqual([], self.old_writers(world, 'run0'))
 
     def test_what_would_expire_is_renewed(self):
-        world = self.waiting()
-        for _ in range(13):             # an hour and more; that is what the fence lasts here
-            world.settle(300)
+        world = self.waiting(self.brief)
+        for _ in range(30):
+            world.settle(10)
             self.assertEqual({RANGE}, world.ceph.ranges)
         self.heal(world)
         self.assertEqual([], self.old_writers(world, 'run0'))
@@ -92,6 +97,7 @@ class AgainTest(Base):
 
     def twice(self, **report):
         world = self.world()
+        self.brief(world)
         world.cut('c1')
         world.run(world.over)
         world.nova.boot('c1', 1, 'late', needs=HUGE)
@@ -103,8 +109,9 @@ class AgainTest(Base):
 
     def test_the_second_recovery_keeps_the_fence_of_the_first(self):
         world = self.twice(forced=True)
-        for _ in range(13):
-            world.settle(300)
+        for _ in range(30):
+            world.settle(10)
+            self.assertEqual({RANGE}, world.ceph.ranges)
         self.heal(world)
         world.settle(4)
         self.assertEqual({RANGE}, world.ceph.ranges)
@@ -115,6 +122,27 @@ class AgainTest(Base):
         self.heal(world)
         world.settle(60)
         self.assertEqual('dismissed', self.recovery(world).state)
+        world.ceph.entries.clear()
+        world.ceph.ranges.clear()
+        world.settle(10)
+        self.assertEqual({RANGE}, world.ceph.ranges)
+        self.assertEqual([], self.old_writers(world, 'run0'))
+
+    def test_also_when_its_own_fence_was_begun_and_never_in_force(self):
+        world = self.world()
+        world.cut('c1')
+        world.run(world.over)
+        first = self.recovery(world)
+        world.nova.boot('c1', 1, 'late')
+        world.settle(8)
+        world.ceph.late = {2}
+        world.store.report_failure('c1', 'other', 'again', forced=True)
+        world.run(lambda: len(world.store.recoveries()) == 2 and self.held(world) and (
+            world.store.steps(self.recovery(world).id, 'fence')))
+        self.heal(world)
+        world.run(lambda: self.recovery(world).state == 'dismissed')
+        self.assertTrue(world.store.recovery(first.id).released_at)
+        world.ceph.late = set()
         world.ceph.entries.clear()
         world.ceph.ranges.clear()
         world.settle(10)
