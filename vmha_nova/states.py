@@ -27,7 +27,7 @@ RECOVERY = types.MappingProxyType({
     'down_in_nova': 'Nova takes the host for down and schedules nothing there.',
     'moving': 'Instances are being evacuated.',
     'held': 'Waits for what its reason says; goes on by itself when that changes.',
-    'dismissed': 'The host was alive after all, before anything was done to it.',
+    'dismissed': 'The host was alive after all, before anything was moved.',
     'recovered': 'Every instance is moved, gone, or left alone by policy.',
     'partial': 'Over, but some instances failed for good; each says why.',
     'aborted': 'Ended by an operator; what Nova had taken up goes on in Nova.',
