@@ -29,7 +29,7 @@ _MODULES = ('virtio/virtio', 'virtio/virtio_ring', 'virtio/virtio_pci_legacy_dev
             'virtio/virtio_pci_modern_dev', 'virtio/virtio_pci', 'block/virtio_blk')
 _SECONDS = 300
 _LINE = re.compile(r'VMHA (START|COUNT|IOERROR) (\d+) boot=([0-9a-f]{16}) t=([0-9.]+)')
-_RECORD = re.compile(rb'VMHA (\d+) ([0-9a-f]{16}) (\d+) ([0-9.]+)\n')
+_RECORD = re.compile(rb'VMHA (\d+) ([0-9a-f]{16}) (\d+) ([0-9.]+) \d\n')
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ OLD, NEW = '00000000000000aa', '00000000000000bb'
 
 def slot(count, boot, found, time=1000.0):
     """The bytes of a slot, as the guest writes it."""
-    return f'VMHA {count} {boot} {found} {time:.3f}\n'.encode().ljust(guest.SLOT, b'\0')
+    return f'VMHA {count} {boot} {found} {time:.3f} 0\n'.encode().ljust(guest.SLOT, b'\0')
 
 
 def disk(*slots):

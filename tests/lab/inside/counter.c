@@ -2,13 +2,15 @@
  *
  * Every PERIOD ms it writes the next number to its first disk, with O_DIRECT and fsync: first into
  * a ring of slots, then into slot 0, and reports it on the console only then. When it starts it
- * goes on from what slot 0 says. After an error it reports that, and tries the same number again.
+ * goes on from what slot 0 says, in the next one of PARTS parts of the ring: so what two boots
+ * write in step, one does not hide from the other. After an error it reports that, and tries the
+ * same number again.
  *
  * With scan=N on the kernel's command line it first reads N MiB from behind the ring.
  *
- * A slot is 4096 bytes that begin with "VMHA <number> <boot> <found> <seconds>\n"; <boot> is
+ * A slot is 4096 bytes that begin with "VMHA <number> <boot> <found> <seconds> <part>\n"; <boot> is
  * another random number for every boot, <found> what that boot has found in slot 0, <seconds> this
- * guest's own clock.
+ * guest's own clock, <part> the part of the ring it writes to.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLOT = 4096, RING = 8192, PERIOD_MS = 200 };
+enum { SLOT = 4096, RING = 8192, PARTS = 8, PERIOD_MS = 200 };
 
 static const char *const modules[] = {
 	"virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
@@ -86,7 +88,7 @@ static void scan(int disk, long megabytes)
 int main(void)
 {
 	uint64_t boot = 0;
-	long count = 0, found, megabytes = 0;
+	long count = 0, found, part = 0, slot, megabytes = 0;
 	char *block, *option, line[1024] = "";
 	int disk, file;
 
@@ -120,15 +122,18 @@ int main(void)
 		usleep(PERIOD_MS * 1000);
 	}
 	block[SLOT - 1] = 0;
-	if (sscanf(block, "VMHA %ld", &count) != 1)
-		count = 0;
+	if (sscanf(block, "VMHA %ld %*s %*s %*s %ld", &count, &part) == 2)
+		part = (part + 1) % PARTS;
+	else
+		count = part = 0;
 	found = count;
 	printf("VMHA START %ld boot=%016llx t=%.3f\n", count, (unsigned long long)boot, now());
 	for (;;) {
 		memset(block, 0, SLOT);
-		snprintf(block, SLOT, "VMHA %ld %016llx %ld %.3f\n", count + 1,
-			 (unsigned long long)boot, found, now());
-		if (write_slot(disk, block, 1 + (count + 1) % RING) || write_slot(disk, block, 0) ||
+		snprintf(block, SLOT, "VMHA %ld %016llx %ld %.3f %ld\n", count + 1,
+			 (unsigned long long)boot, found, now(), part);
+		slot = 1 + part * (RING / PARTS) + (count + 1) % (RING / PARTS);
+		if (write_slot(disk, block, slot) || write_slot(disk, block, 0) ||
 		    fsync(disk))
 			printf("VMHA IOERROR %ld boot=%016llx t=%.3f %s\n", count + 1,
 			       (unsigned long long)boot, now(), strerror(errno));
