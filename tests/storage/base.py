@@ -9,9 +9,8 @@ import contextlib
 import os
 import pathlib
 import tempfile
-import time
-import unittest
 
+from tests.lab import case
 from tests.lab.common import LabError
 from tests.lab import fresh
 from tests.lab import guest
@@ -44,10 +43,9 @@ def _end(folder):
         folder.parent.rmdir()
 
 
-class StorageTest(unittest.TestCase):
-    """compute1 dies; compute2 and compute3 are ordinary nodes, compute4 is the spare."""
+class StorageTest(case.RecoveryTest):
+    """With libvirt and Ceph: real guests, which count."""
 
-    SOURCE, SPARE = 'compute1', 'compute4'
     overrides = {}
 
     def setUp(self):
@@ -102,41 +100,6 @@ class StorageTest(unittest.TestCase):
             return all(i in known and all(known[i].images.values()) or (
                 i in known and known[i].problem) for i in idents)
         self.wait('disks on record', recorded, 60)
-
-    # -- waiting --------------------------------------------------------------------------------
-    def report(self, reason='it fell silent', source='test'):
-        """Publish that the host is down."""
-        self.vmha.publish_host_down(self.SOURCE, reason, source)
-
-    def wait(self, what, condition, seconds=120):
-        """Poll until the condition holds; returns its value."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            found = condition()
-            if found:
-                return found
-            time.sleep(0.2)
-        self.fail(f'not within {seconds} s: {what}; {self.state()}')
-
-    def state(self):
-        """What the engine has on record, for messages."""
-        return [str(r) for r in self.store.recoveries()] + [
-            f'{m.name} {m.state} {m.target}: {m.reason}'
-            for r in self.store.recoveries() for m in self.store.moves(r.id)] + [
-            f'{f.host} {f.state}: {f.detail}' for f in self.store.failures()]
-
-    def recovery(self):
-        """The newest recovery, or None."""
-        return (self.store.recoveries() or [None])[-1]
-
-    def wait_over(self, seconds=180):
-        """Wait for the end of the recovery; returns it."""
-        return self.wait('the recovery is over', lambda: (
-            self.recovery() if self.recovery() and self.recovery().ended_at else None), seconds)
-
-    def moves(self):
-        """The moves of the newest recovery: {instance id: Move}."""
-        return {m.instance_id: m for m in self.store.moves(self.recovery().id)}
 
     def assertGoesOn(self, ident, host=None):
         """Its counter goes on elsewhere from the last number it had reported, or above."""
