@@ -83,7 +83,8 @@ def _build(folder, log):
     """Make the environment."""
     uv = _uv(log)
     run([uv, 'venv', *_OPTIONS, '--python', interpreter(), folder], log, 120)
-    env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180')
+    env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180',
+               UV_SYSTEM_CERTS='true')          # those apt and pip trust, too
     run([uv, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
         _INSTALL_SECONDS, env)
     if not (folder / 'bin' / 'nova-compute').exists():
