@@ -158,12 +158,14 @@ def images(instance: model.Instance, pools: Pools,
 def record(instance: model.Instance, places: typing.Mapping[str, tuple[str, ...]],
            users: typing.Mapping[str, typing.Collection[str] | None],
            owner: typing.Mapping[str, str], now: datetime.datetime,
-           before: model.DiskRecord | None = None) -> model.DiskRecord:
+           before: model.DiskRecord | None = None,
+           gone: typing.Callable[[str], bool] = lambda client: False) -> model.DiskRecord:
     """What was found of an instance's disks, as it is kept.
 
     :param places: as images() gives them
     :param users: candidate image -> its clients, None: there is no such image
     :param owner: IP -> host
+    :param gone: whether a client is known to write no more: its lock can outlast it
     :param before: what is on record; of the same life of the instance its clients are kept, for
         a guest that is just dying has none any more
     """
@@ -181,7 +183,8 @@ def record(instance: model.Instance, places: typing.Mapping[str, tuple[str, ...]
             kept[image] = sorted(mine | set(old.get(image, ())))
             if not name.startswith('volume-'):
                 found.add(BACKEND + image.partition('/')[0])
-                elsewhere |= {c for c, host in at.items() if host not in (None, instance.host)}
+                elsewhere |= {c for c, host in at.items()
+                              if host not in (None, instance.host) and not gone(c)}
     if len(found) > 1:
         missing.append(f'its disks are in more than one place: {", ".join(sorted(found))}')
     return model.DiskRecord(

@@ -140,13 +140,14 @@ class Guard:
         what an earlier one moved must not meet its old guests either.
         """
         fences = [s for s in self._fences(host) if s.evidence.get('driver') == self.fence.name]
-        if not self.fence.lasting or not any(s.state == 'done' for s in fences):
+        proven = [s for s in fences if s.state == 'done']
+        if not self.fence.lasting or not proven:
             return
-        last = fences[-1]
+        last = proven[-1]               # what a later one will cover is for that one to say
         kept = {**last.evidence, **{what: sorted({one for s in fences for one in s.evidence[what]})
                                     for what in ('entries', 'ranges', 'ours')}}
         plan = self.fence.keep(host, kept)
-        if plan is None and last.state != 'done':
+        if plan is None and last is not fences[-1]:
             plan = kept                 # it is all there, and not known to be in force
         if plan is not None:
             self._put(last.recovery_id, host, plan,

@@ -223,8 +223,9 @@ class Storage:
         return (now - tried).total_seconds() >= (AGAIN if found.problem else PATIENCE)
 
     def _lost(self, clients, now):
-        """Whether none of an image's clients was connected of late."""
-        return all((now - self._seen.setdefault(c, now)).total_seconds() > LOST for c in clients)
+        """Whether none of some clients was connected of late, when the monitors were last asked."""
+        last = self._looked_at or now
+        return all((last - self._seen.setdefault(c, now)).total_seconds() > LOST for c in clients)
 
     def _read(self, term, instances, cluster, now):
         """Find the disks of instances and who uses them, and put it on record."""
@@ -246,7 +247,9 @@ class Storage:
             if instance.id in users:
                 self._tried[instance.id] = now
                 record = disks.record(instance, places[instance.id], users[instance.id], owner,
-                                      now, self._records.get(instance.id))
+                                      now, self._records.get(instance.id), lambda client: (
+                                          client in self.map.entries
+                                          or self._lost([client], now)))
                 # In the middle of something (it is being built, say), a disk that is missing
                 # will be there when that is done, maybe within the same second of Nova's.
                 if not (record.problem and instance.task_state):

@@ -108,6 +108,10 @@ def _witnesses(failure, node, cluster, policy, osds):
         return Verdict(WAIT, f'nova-compute of {failure.host} is silent, but the host lives, and '
                              f'its guests may run: {osds.text}. If they are certainly off, '
                              'report it again with force')
+    if osds is not None and osds.what in (disks.STALE, disks.UNKNOWN):
+        # Nor could it be fenced now; and what it is taken for now, it would be fenced for later.
+        return Verdict(WAIT, f'nova-compute of {failure.host} is silent, and whether the host '
+                             f'lives is not known: {osds.text}')
     witness = f', {osds.text}' if osds is not None else ''
     return Verdict(DEAD, f'no heartbeat of {failure.host} for {silent:.0f} s{witness}, reported '
                          f'by {failure.source}: {failure.reason or "no reason given"}')

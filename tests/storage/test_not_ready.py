@@ -44,7 +44,11 @@ class MonitorTest(base.StorageTest):
         self.ceph.freeze('mon')
         self.lab.kill_host(self.SOURCE)
         self.report()
-        self.wait('it is held, and says so', lambda: self.recovery() and (
+        self.wait('the report waits, and says for what', lambda: any(
+            f.state == 'checking' and 'whether the host lives is not known' in f.detail
+            for f in self.store.failures()), 90)
+        self.vmha.manage('failure', 'report', self.SOURCE, '--force', json=False)
+        self.wait('it is held when an operator insists', lambda: self.recovery() and (
             self.recovery().state == 'held'), 90)
         self.lives()
         self.assertEqual([], self.evacuated())

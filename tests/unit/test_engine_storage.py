@@ -78,15 +78,18 @@ class FenceTest(StorageBase):
         self.assertRecovered(world)
         self.assertFenced(world)
 
-    def test_storage_that_cannot_be_asked_is_no_witness_and_holds_the_fence(self):
+    def test_while_the_storage_cannot_be_asked_nobody_is_taken_for_dead(self):
+        """Or a host of which only nova-compute died would be fenced as soon as it can be."""
         world = self.world()
         world.ceph.away = True
-        world.settle(60)                # what was last seen of it is stale
-        world.die('c1')
-        world.run(lambda: world.store.recoveries())
-        self.assertEqual('stale', world.store.failures()[0].evidence['osds']['what'])
+        world.nova.hosts['c1'].alive = False
+        world.store.report_failure('c1', 'test', 'no answer')
+        world.settle(90)
+        self.assertIn('whether the host lives is not known', world.store.failures()[0].detail)
+        world.ceph.away = False
         world.settle(30)
-        self.assertEqual([], self.acts(world, 'force_down'))
+        self.assertIn('the host lives', world.store.failures()[0].detail)
+        self.assertEqual(([], set()), (world.store.recoveries(), world.ceph.ranges))
 
     def test_the_fence_is_kept_also_while_the_last_calls_are_under_way(self):
         world = self.world(window=20, window_per_target=20)
@@ -101,7 +104,7 @@ class FenceTest(StorageBase):
     def test_monitors_that_do_not_answer_hold_it(self):
         world = self.world()
         world.ceph.away = True
-        world.die('c1')
+        world.die('c1', forced=True)
         world.settle(60)
         self.assertEqual('held', self.recovery(world).state)
         self.assertIn('the monitors do not answer', self.recovery(world).reason)
@@ -313,9 +316,10 @@ class ReturnTest(StorageBase):
 
     def test_a_host_alive_before_the_fence_is_not_touched(self):
         world = self.world()
-        world.ceph.away = True
         world.die('c1')
-        world.run(lambda: world.store.recoveries() and self.recovery(world).state == 'held')
+        world.run(world.store.recoveries)
+        world.ceph.away = True
+        world.run(lambda: self.recovery(world).state == 'held')
         host = world.nova.hosts['c1']
         host.alive = host.powered = True
         world.settle(30)

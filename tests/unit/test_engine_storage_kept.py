@@ -149,6 +149,34 @@ class AgainTest(Base):
         self.assertEqual({RANGE}, world.ceph.ranges)
         self.assertEqual([], self.old_writers(world, 'run0'))
 
+    def test_its_own_fence_covers_what_was_read_until_it_is_in_force(self):
+        """What keeps the first one's fence must not speak for the second one."""
+        world = self.world(ranged=False, hosts=('c1', 'c2', 's1'))
+        world.cut('c1')
+        world.run(world.over)
+        world.nova.boot('c1', 1, 'late')
+        real, bad = world.ceph.users_of, [True]
+
+        def users_of(images):
+            if bad and 'vms/late0_disk' in images:
+                raise test_engine_storage_review.exception.Unreachable('not that one')
+            return real(images)
+        world.ceph.users_of = users_of
+        world.nova.boot('c1', 1, 'other')
+        world.settle(8)
+        world.ceph.late = {2}
+        world.store.report_failure('c1', 'other', 'again', forced=True)
+        world.run(lambda: len(world.store.recoveries()) == 2 and self.held(world) and (
+            world.store.steps(self.recovery(world).id, 'fence')))
+        bad.clear()
+        world.settle(60)
+        world.ceph.late = set()
+        guard = world.engine.work.guard
+        guard._tend('c1')
+        self.assertIsNone(guard.fenced(self.recovery(world)))
+        world.run(world.over, seconds=400)
+        self.assertEqual({'moved': 2}, test_engine._count(world.moves()))
+
     def test_a_kill_between_the_two_leaves_no_range_that_nobody_owns(self):
         world = self.world()
         world.cut('c1')
@@ -279,6 +307,24 @@ class LieTest(Base):
         self.assertEqual('unplaced', world.moves()['mig0'].state)
         self.assertIn('another compute node', world.moves()['mig0'].reason)
         self.assertFenced(world)
+
+    def test_a_lock_that_outlasted_its_owner_on_another_node(self):
+        """Of a guest that was evacuated from there before, and not started since."""
+        for fenced in (True, False):
+            with self.subTest(fenced=fenced):
+                world = self.world(hosts=('c1', 'c2', 's1'))
+                dead, real = '10.0.0.2:0/999', world.ceph.users_of
+                if fenced:
+                    world.ceph.entries.add(dead)
+                world.ceph.users_of = lambda images, real=real, dead=dead: {
+                    i: users | {dead} if i == 'vms/off0_disk' and users is not None else users
+                    for i, users in real(images).items()}
+                world.nova._set('off0')
+                world.settle(20)
+                self.assertEqual(not fenced, bool(world.store.disks('c1')['off0'].elsewhere))
+                world.cut('c1')
+                world.run(world.over, seconds=400)
+                self.assertEqual('moved', world.moves()['off0'].state)
 
     def test_a_stopped_guest_that_was_just_being_started(self):
         world = self.world(ranged=False)
