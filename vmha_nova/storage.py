@@ -223,7 +223,7 @@ class Storage:
         return (now - tried).total_seconds() >= (AGAIN if found.problem else PATIENCE)
 
     def _lost(self, clients, now):
-        """Whether none of some clients was connected of late, when the monitors were last asked."""
+        """Whether none of some clients was connected of late, as the monitors last said."""
         last = self._looked_at or now
         return all((last - self._seen.setdefault(c, now)).total_seconds() > LOST for c in clients)
 

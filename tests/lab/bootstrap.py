@@ -33,17 +33,20 @@ def accounts(session, state):
     granted = [role['id'] for role in roles if role['name'] in ('admin', 'service')]
     project = create('project', name='service', domain_id='default')
     create('region', id=REGION)
-    has_volumes = state.storage == 'ceph'
-    for name in (*USERS, *['cinder'] * has_volumes):
+    endpoints = [
+        ('identity', 'keystone', url), ('compute', 'nova', state.urls['compute_url']),
+        ('placement', 'placement', state.urls['placement_url']),
+        ('image', 'glance', state.urls['image_url']),
+        ('network', 'neutron', state.urls['network_url'])]
+    users = list(USERS)
+    if state.storage == 'ceph':
+        endpoints.append(('block-storage', 'cinder', state.urls['volume_url']))
+        users.append('cinder')
+    for name in users:
         user = create('user', name=name, password=PASSWORD, domain_id='default')
         for role in granted:
             session.put(f'{url}/projects/{project}/users/{user}/roles/{role}', timeout=60)
-    for kind, name, endpoint in (
-            ('identity', 'keystone', url), ('compute', 'nova', state.urls['compute_url']),
-            ('placement', 'placement', state.urls['placement_url']),
-            ('image', 'glance', state.urls['image_url']),
-            ('network', 'neutron', state.urls['network_url']),
-            *[('block-storage', 'cinder', state.urls['volume_url'])] * has_volumes):
+    for kind, name, endpoint in endpoints:
         service = create('service', type=kind, name=name)
         for interface in ('public', 'internal', 'admin'):
             create('endpoint', service_id=service, interface=interface, url=endpoint,
