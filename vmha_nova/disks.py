@@ -135,7 +135,10 @@ def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
         return model.OsdState(NONE, f'no OSD is known on {host}', seen_at)
     down = [o for o in osds if not o.up]
     what = DOWN if len(down) == len(osds) else PARTLY if down else UP
-    return model.OsdState(what, f'{len(down)} of {len(osds)} OSDs of {host} are down', seen_at)
+    text = f'{len(down)} of {len(osds)} OSDs of {host} are down'
+    if what != DOWN and 'nodown' in storage.flags:
+        text += ' (but Ceph takes none for down while its flag nodown is set)'
+    return model.OsdState(what, text, seen_at)
 
 
 # -- instances and their disks -------------------------------------------------------------------

@@ -22,7 +22,7 @@ STOP_SECONDS = 5
 DRIVERS = 'oslo.messaging._drivers'     # oslo.log's name for the loggers of oslo_messaging
 NEEDED = ('host', 'reason', 'source', 'detected_at')
 # What Nova does not count as a change of the server: no list of changes shows it.
-DISKS = ('instance.volume_attach.end', 'instance.volume_detach.end')
+DISKS = ('instance.volume_attach.end', 'instance.volume_detach.end', 'instance.volume_swap.end')
 # Ours end with these; they are what a recovery waits for.
 MOVED = ('instance.rebuild', 'instance.evacuate', 'instance.power_o', 'compute_task.')
 

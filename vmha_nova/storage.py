@@ -227,6 +227,15 @@ class Storage:
         last = self._looked_at or now
         return all((last - self._seen.setdefault(c, now)).total_seconds() > LOST for c in clients)
 
+    def _gone(self, client, now):
+        """Whether a client writes no more: it is fenced, or connected no more though its host is.
+
+        Of a host that is cut off, nobody is connected, and all may live.
+        """
+        return client in self.map.entries or self._lost([client], now) and any(
+            disks.ip_of(other) == disks.ip_of(client) and not self._lost([other], now)
+            for other in list(self._seen))
+
     def _read(self, term, instances, cluster, now):
         """Find the disks of instances and who uses them, and put it on record."""
         if not instances:
@@ -247,9 +256,8 @@ class Storage:
             if instance.id in users:
                 self._tried[instance.id] = now
                 record = disks.record(instance, places[instance.id], users[instance.id], owner,
-                                      now, self._records.get(instance.id), lambda client: (
-                                          client in self.map.entries
-                                          or self._lost([client], now)))
+                                      now, self._records.get(instance.id),
+                                      lambda client: self._gone(client, now))
                 # In the middle of something (it is being built, say), a disk that is missing
                 # will be there when that is done, maybe within the same second of Nova's.
                 if not (record.problem and instance.task_state):

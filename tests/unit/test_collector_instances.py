@@ -50,6 +50,24 @@ class InstancesTest(test_collector.Base):
         self.look()
         self.assertFalse([c for c in self.fake.calls[calls:] if one in str(c)])
 
+    def test_one_that_could_not_be_read_is_asked_for_again(self):
+        one, two = self.ids[:2]
+        for ident in (one, two):
+            self.fake.servers[ident]['os-extended-volumes:volumes_attached'] = [{'id': 'v'}]
+            self.collector.ask(ident)
+        nova = self.collector._instances._nova
+        real, nova.server = nova.server, self.unreachable
+        self.look()
+        self.assertTrue(any('disks changed' in p for p in self.snapshot.problems))
+        self.assertTrue(self.snapshot.instances[one].known)
+        nova.server = real
+        self.look()
+        self.assertEqual([('v',)] * 2, [self.snapshot.instances[i].volumes for i in (one, two)])
+        self.assertEqual((), self.snapshot.problems)
+
+    def unreachable(self, ident):
+        raise exception.Unreachable('not now')
+
     def test_no_change_copies_nothing(self):
         self.fake.change(self.ids[0])
         self.look()

@@ -1,5 +1,6 @@
 """Whose client it is, where the disks are, and what a fence means for an instance."""
 
+import dataclasses
 import datetime
 import unittest
 
@@ -106,6 +107,10 @@ class OsdStateTest(unittest.TestCase):
         self.assertEqual('stale', self.what(False, age=31.0).what)
         self.assertEqual('unknown', self.what(known=False).what)
         self.assertEqual(NOW, self.what(False).seen_at)
+
+    def test_a_flag_for_which_ceph_takes_none_for_down_is_named(self):
+        known = dataclasses.replace(storage(('c1', '10.0.0.1', True)), flags={'nodown'})
+        self.assertIn('flag nodown', disks.osd_state('c1', nodes('c1'), known, 1.0, 30.0).text)
 
 
 class RecordTest(unittest.TestCase):

@@ -314,6 +314,7 @@ class LieTest(Base):
             with self.subTest(fenced=fenced):
                 world = self.world(hosts=('c1', 'c2', 's1'))
                 dead, real = '10.0.0.2:0/999', world.ceph.users_of
+                world.nova.boot('c2', 1, 'two')
                 if fenced:
                     world.ceph.entries.add(dead)
                 world.ceph.users_of = lambda images, real=real, dead=dead: {
@@ -325,6 +326,22 @@ class LieTest(Base):
                 world.cut('c1')
                 world.run(world.over, seconds=400)
                 self.assertEqual('moved', world.moves()['off0'].state)
+
+    def test_nor_is_it_one_while_nobody_of_that_node_is_connected(self):
+        """The node may be cut off only, and the guest run there."""
+        world = self.world(hosts=('c1', 'c2', 's1'))
+        world.nova.boot('c2', 1, 'two')
+        live, real = '10.0.0.2:0/999', world.ceph.users_of
+        world.ceph.users_of = lambda images: {
+            i: users | {live} if i == 'vms/off0_disk' and users is not None else users
+            for i, users in real(images).items()}
+        world.nova.hosts['c2'].linked = False
+        world.nova._set('off0')
+        world.settle(20)
+        world.cut('c1')
+        world.settle(200)
+        self.assertEqual('unplaced', world.moves()['off0'].state)
+        self.assertIn('another compute node', world.moves()['off0'].reason)
 
     def test_a_stopped_guest_that_was_just_being_started(self):
         world = self.world(ranged=False)
@@ -406,6 +423,21 @@ class ReleaseTest(Base):
         self.assertEqual('', recovery.wish)
         lift, = world.store.steps(recovery.id, 'lift')
         self.assertIn("operator's word", lift.detail)
+
+    def test_an_abort_under_way_is_not_forgotten_for_it(self):
+        world = self.world(window=1)
+        world.nova.rebuild = 30.0
+        world.die('c1')
+        world.run(lambda: self.acts(world, 'evacuate'))
+        ident = self.recovery(world).id
+        world.store.wish(ident, 'abort')
+        world.settle(4)
+        for wish in ('release', 'approve'):
+            self.assertRaises(test_engine_storage_review.exception.InvalidTransition,
+                              world.store.wish, ident, wish)
+        world.run(world.over)
+        self.assertEqual('aborted', self.recovery(world).state)
+        self.assertEqual(1, len(self.acts(world, 'evacuate')))
 
     def test_not_while_its_recovery_is_under_way(self):
         world = self.world(window=1)

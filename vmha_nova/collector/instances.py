@@ -7,6 +7,8 @@ import types
 
 from vmha_nova import exception
 
+ASKED = 8                               # servers asked for by themselves with one list of changes
+
 
 class Instances:
     """The instances of the snapshot, from lists that overlap in time.
@@ -48,10 +50,7 @@ class Instances:
             if whole and self._cells_answer() and not self.incomplete:
                 self.mark = started
                 self._be_sure()
-        asked = [self._asked.pop() for _ in range(len(self._asked))]
-        failed = self._look_up(asked[:self._settings.max_lookups])
-        self._asked.update(asked[self._settings.max_lookups:])
-        self._board.note('changed disks', failed and f'servers whose disks changed: {failed}')
+        self._look_up_asked()
 
     def ask(self, instance_id):
         """See Collector.ask."""
@@ -85,6 +84,19 @@ class Instances:
         for instance_id in asked:       # whatever came out, the others are next
             self._unseen.pop(instance_id)
         self._board.note('missing servers', failed and f'missing servers: {failed}')
+
+    def _look_up_asked(self):
+        """Some of those that were asked for; one that cannot be read is asked for again."""
+        problem = ''
+        for _ in range(min(ASKED, len(self._asked))):
+            instance_id = self._asked.pop()
+            try:
+                self.is_gone(instance_id)
+            except exception.VmhaError as error:
+                self._asked.add(instance_id)
+                problem = f'servers whose disks changed: {error}'
+                break
+        self._board.note('changed disks', problem)
 
     def reconcile(self, host):
         """See Collector.reconcile."""

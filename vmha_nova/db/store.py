@@ -173,11 +173,17 @@ class Store:
             session.execute(sa.delete(models.HostMark).where(models.HostMark.host == host))
 
     def wish(self, recovery_id, wish):
-        """Write what an operator wants of a recovery (approve, abort, retry, release)."""
+        """Write what an operator wants of a recovery (approve, abort, retry, release).
+
+        :raises InvalidTransition: it is being aborted; that would be forgotten.
+        """
         with self._writer() as session:
             row = session.get(models.Recovery, recovery_id)
             if row is None:
                 raise exception.NotFound(f'no recovery {recovery_id}')
+            if row.wish == 'abort' != wish and row.ended_at is None:
+                raise exception.InvalidTransition(
+                    f'recovery {recovery_id} is being aborted: wait until it is over')
             row.wish = wish
 
     def note(self, level, kind, text, host='', recovery_id=None):
