@@ -74,7 +74,7 @@ class KilledEngineTest(base.LabTest):
         _moves, records = self.assertRecovered()
         self.assertEqual(len(self.before), len(records), records)
 
-    def moves(self, *states):
+    def moves_in(self, *states):
         found = self.store.moves(self.recovery().id) if self.recovery() else []
         return [m for m in found if m.state in states]
 
@@ -82,10 +82,10 @@ class KilledEngineTest(base.LabTest):
         self.killed_when(lambda: self.store.failures())
 
     def test_as_the_first_calls_go_out(self):
-        self.killed_when(lambda: self.moves('sending', 'accepted'))
+        self.killed_when(lambda: self.moves_in('sending', 'accepted'))
 
     def test_half_way(self):
-        self.killed_when(lambda: len(self.moves('moved')) >= 3)
+        self.killed_when(lambda: len(self.moves_in('moved')) >= 3)
 
 
 class MariadbTest(base.LabTest):
