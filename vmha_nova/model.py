@@ -251,6 +251,7 @@ class HostMark:
     spare: bool = False
     pool: str = ''
     maintenance: bool = False
+    maintenance_until: datetime.datetime | None = None      # None: until it is ended by hand
     parked: bool = False
     backend: str = ''                           # the operator's word, e.g. rbd:vms
 

@@ -75,9 +75,94 @@ class HostMark(Base):
     spare = _flag()
     pool = _string()
     maintenance = _flag()
+    maintenance_until = _time()         # when it ends by itself; None: by hand
     parked = _flag()
     backend = _string()                 # where its nova-compute keeps disks, e.g. rbd:vms
     updated_at = _time()
+
+
+class Snapshot(Base):
+    """One row: when the engine last wrote down what it knows of the cloud, and what it lacks."""
+
+    __tablename__ = 'snapshot'
+    id = orm.mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    instances_at = _time()
+    nodes_at = _time()
+    written_at = _time(nullable=False)
+    problems = _json(list)
+    unknown_hosts = _json(list)
+
+
+class Node(Base):
+    """A compute node as the engine last saw it, without the marks of the database."""
+
+    __tablename__ = 'node'
+    host = orm.mapped_column(sa.String(255), primary_key=True)
+    zone = _string(index=True)
+    up = _flag()
+    enabled = _flag()
+    backend = _string()                 # where it keeps new disks, as far as is known
+    instances = _count()
+    load_share = orm.mapped_column(sa.Float, nullable=False, default=0.0)   # as decide counts it
+    record = _json(dict)                # all of model.ComputeNode but marks and heartbeat
+
+
+class Instance(Base):
+    """An instance as the engine last saw it."""
+
+    __tablename__ = 'instance'
+    id = orm.mapped_column(sa.String(36), primary_key=True)
+    host = _string(index=True)
+    record = _json(dict)                # all of model.Instance but its backing
+
+
+class ServerGroup(Base):
+    """A server group as the engine last saw it."""
+
+    __tablename__ = 'server_group'
+    id = orm.mapped_column(sa.String(36), primary_key=True)
+    policy = _string(64)
+    max_per_host = _count()
+    members = _json(list)
+
+
+class Capacity(Base):
+    """What the death of a host would mean, by the engine's last check."""
+
+    __tablename__ = 'capacity'
+    host = orm.mapped_column(sa.String(255), primary_key=True)
+    checked_at = _time(nullable=False)
+    instances = _count()
+    placeable = _count()                # have a place to go
+    unplaced = _count()                 # would wait for room, or for something to be known
+    unprotectable = _count()            # would be left alone
+    fits = _flag()                      # nothing waits, and the storage does not fill up
+    storage_fill = orm.mapped_column(sa.Float, nullable=True)   # of the storage without its disks
+    protection = _string(16)            # what keeps it from writing: storage, word, none
+    protection_reason = _text()
+    spares = _json(list)                # parked spares that would be taken
+    problems = _json(list)              # of the instances without a place
+
+
+class Pause(Base):
+    """One row: the switch with which an operator stops new recoveries."""
+
+    __tablename__ = 'pause'
+    id = orm.mapped_column(sa.Integer, primary_key=True, autoincrement=False)
+    paused = _flag()
+    reason = _text()
+    user = _string()
+    at = _time(nullable=False)
+
+
+class Outbox(Base):
+    """A notification that is still to be sent; written with what it tells of."""
+
+    __tablename__ = 'outbox'
+    id = orm.mapped_column(sa.Integer, primary_key=True)
+    at = _time(nullable=False)
+    event_type = _string(64)
+    payload = _json(dict)
 
 
 class NodeLoad(Base):
