@@ -418,3 +418,74 @@ class Event:
     recovery_id: str | None
     text: str
     repeats: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Leader:
+    """Which engine leads, or has led last."""
+
+    term: int
+    holder: str
+    renewed_at: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pause:
+    """The switch with which an operator stops new recoveries."""
+
+    paused: bool = False
+    reason: str = ''
+    user: str = ''
+    at: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotInfo:
+    """When the engine has written the cloud down, and what it did not know then."""
+
+    instances_at: datetime.datetime | None
+    nodes_at: datetime.datetime | None
+    written_at: datetime.datetime
+    problems: tuple[str, ...]
+    unknown_hosts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """A notification that is to be sent."""
+
+    id: int
+    at: datetime.datetime
+    event_type: str
+    payload: typing.Mapping[str, typing.Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Capacity:
+    """What the death of a host would mean; see the columns of the table."""
+
+    host: str
+    checked_at: datetime.datetime
+    instances: int
+    placeable: int
+    unplaced: int
+    unprotectable: int
+    fits: bool
+    storage_fill: float | None
+    protection: str
+    protection_reason: str
+    spares: tuple[str, ...]
+    problems: tuple[typing.Mapping[str, typing.Any], ...]   # instance_id, name, left, reason
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """What would be done if some hosts died now."""
+
+    hosts: tuple[str, ...]
+    snapshot_at: datetime.datetime
+    made_at: datetime.datetime
+    placements: tuple[tuple[str, Placement], ...]           # (failed host, placement)
+    spares: tuple[str, ...]
+    problems: tuple[str, ...]                               # what is not known of the cloud
+    holds: typing.Mapping[str, str]                         # host -> why it would wait, ''

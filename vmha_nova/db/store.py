@@ -7,120 +7,24 @@ has taken over, so an engine that lost its lead cannot write, and so cannot act 
 before it acts).
 """
 
-import contextlib
 import dataclasses
-import os
 import uuid
 
-import alembic.command
-import alembic.config
-import alembic.script
-from oslo_db import exception as db_exception
-from oslo_db.sqlalchemy import enginefacade
 import sqlalchemy as sa
 
+from vmha_nova.db import base
 from vmha_nova.db import models
+from vmha_nova.db import reads
 from vmha_nova import exception
 from vmha_nova import model
 from vmha_nova import states
+from vmha_nova import views
 
-OPEN_FAILURES = ('new', 'checking')
 MAX_EVENTS = 20000                      # the journal is cut back to this
 
 
-@enginefacade.transaction_context_provider
-class _Context:
-    """What enginefacade keeps its session on."""
-
-
-def _record(cls, row):
-    """A row as the dataclass of the same name; JSON lists become tuples."""
-    values = {f.name: getattr(row, f.name) for f in dataclasses.fields(cls)}
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-
-
-class Store:
-    """The database. ``clock`` returns aware UTC.
-
-    :param options: keyword arguments of oslo.db's enginefacade ``configure``
-                    (``connection`` at least).
-    """
-
-    def __init__(self, clock, **options):
-        self.url = options['connection']
-        self._clock = clock
-        self._manager = enginefacade.transaction_context()
-        self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL', **options)
-        self._manager.append_on_engine_create(_tune_sqlite)
-
-    @contextlib.contextmanager
-    def _session(self, mode):
-        try:
-            with mode.using(_Context()) as session:
-                yield session
-        except (db_exception.DBError, sa.exc.SQLAlchemyError) as e:
-            raise exception.StoreUnavailable(f'database: {str(e).splitlines()[0]}') from e
-
-    def _reader(self):
-        return self._session(self._manager.reader)
-
-    def _writer(self):
-        return self._session(self._manager.writer)
-
-    def _leading(self, session, term):
-        """Take the leader row for this transaction; TermLost if it is another engine's."""
-        found = session.execute(
-            sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
-            .values(renewed_at=self._clock()))
-        if not found.rowcount:
-            raise exception.TermLost(f'another engine leads; term {term} is over')
-
-    # -- schema ---------------------------------------------------------------------------------
-    def _alembic(self):
-        config = alembic.config.Config()
-        config.set_main_option('script_location',
-                               os.path.join(os.path.dirname(__file__), 'alembic'))
-        config.attributes['url'] = self.url
-        return config
-
-    def upgrade(self):
-        """Bring the schema to the newest version."""
-        alembic.command.upgrade(self._alembic(), 'head')
-
-    def version(self):
-        """The schema's version, '' where there is none."""
-        with self._reader() as session:
-            if not sa.inspect(session.connection()).has_table('alembic_version'):
-                return ''
-            return session.execute(sa.text('SELECT version_num FROM alembic_version')).scalar()
-
-    def newest_version(self):
-        """The schema's version that this code wants."""
-        return alembic.script.ScriptDirectory.from_config(self._alembic()).get_current_head()
-
-    # -- who leads ------------------------------------------------------------------------------
-    def take_lead(self, holder):
-        """Raise the term by compare-and-swap and return it; whoever led before can write no more.
-
-        :raises TermLost: somebody else was faster.
-        """
-        with self._writer() as session:
-            row = session.get(models.Leader, 1)
-            if row is None:
-                session.add(models.Leader(id=1, term=1, holder=holder, renewed_at=self._clock()))
-                return 1
-            term = row.term
-            found = session.execute(
-                sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
-                .values(term=term + 1, holder=holder, renewed_at=self._clock()))
-            if not found.rowcount:
-                raise exception.TermLost('another engine took the lead at the same moment')
-            return term + 1
-
-    def keep_lead(self, term):
-        """Say that the engine of this term lives; TermLost if it leads no more."""
-        with self._writer() as session:
-            self._leading(session, term)
+class Store(reads.Reads):
+    """See the module."""
 
     # -- in front of the engine: anybody writes -------------------------------------------------
     def report_failure(self, host, source, reason='', detected_at=None, evidence=None,
@@ -136,20 +40,22 @@ class Store:
                 sa.select(table).where(table.host == host).order_by(table.id.desc()).limit(1)
                 .with_for_update()).first()
             same = last is not None and not (forced and not last.forced) and (
-                last.state in OPEN_FAILURES
+                last.state in reads.OPEN_FAILURES
                 or (last.state == 'duplicate' and self._held_down(session, last.recovery_id))
                 # Delivered twice. Without the time of its detection a report is a new one.
                 or (detected_at is not None
                     and (last.source, last.detected_at) == (source, detected_at)))
             if same:
                 last.repeats += 1
-                return _record(model.HostFailure, last), False
+                return base.record(model.HostFailure, last), False
             row = table(host=host, source=source, reason=reason, received_at=now, state='new',
                         detected_at=detected_at or now, evidence=evidence or {}, forced=forced,
                         detail='', repeats=0)
             session.add(row)
             session.flush()
-            return _record(model.HostFailure, row), True
+            report = base.record(model.HostFailure, row)
+            self._tell(session, 'vmha.host.reported', views.failure(report))
+            return report, True
 
     @staticmethod
     def _held_down(session, recovery_id):
@@ -157,20 +63,41 @@ class Store:
         return recovery is not None and recovery.released_at is None
 
     def set_mark(self, host, **values):
-        """Change the mark of a host (spare, pool, maintenance; the engine: parked)."""
+        """Change the mark of a host (spare, pool, maintenance; the engine: parked).
+
+        What ends maintenance ends its time limit, too.
+        """
+        if values.get('maintenance') is False:
+            values['maintenance_until'] = None
         with self._writer() as session:
             row = session.get(models.HostMark, host)
             if row is None:
                 row = models.HostMark(host=host)
                 session.add(row)
+                session.flush()         # the defaults
+            before = base.record(model.HostMark, row)
             for name, value in values.items():
                 setattr(row, name, value)
             row.updated_at = self._clock()
+            after = base.record(model.HostMark, row)
+            if after != before:
+                self._tell(session, 'vmha.host.updated', views.mark(after))
 
     def drop_mark(self, host):
         """Forget the mark of a host."""
         with self._writer() as session:
             session.execute(sa.delete(models.HostMark).where(models.HostMark.host == host))
+
+    def pause(self, paused, reason='', user=''):
+        """Stop new recoveries, or let them start again; returns model.Pause."""
+        with self._writer() as session:
+            row = session.get(models.Pause, 1)
+            if row is None:
+                row = models.Pause(id=1)
+                session.add(row)
+            row.paused, row.reason, row.user, row.at = paused, reason, user, self._clock()
+            session.flush()
+            return base.record(model.Pause, row)
 
     def wish(self, recovery_id, wish):
         """Write what an operator wants of a recovery (approve, abort, retry, release).
@@ -205,101 +132,6 @@ class Store:
             session.flush()
             if row.id % 1000 == 0:
                 session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
-
-    # -- reading --------------------------------------------------------------------------------
-    def _all(self, cls, query):
-        with self._reader() as session:
-            return [_record(cls, row) for row in session.scalars(query)]
-
-    def marks(self):
-        """All host marks, by host."""
-        return {m.host: m for m in self._all(model.HostMark, sa.select(models.HostMark))}
-
-    def loads(self):
-        """The measured CPU shares: host -> (share, when it was measured)."""
-        with self._reader() as session:
-            return {row.host: (row.cpu_share, row.cpu_share_at)
-                    for row in session.scalars(sa.select(models.NodeLoad))}
-
-    def clients(self, host=None):
-        """Clients of the storage seen at hosts: client -> (host, user, when)."""
-        table = models.StorageClient
-        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
-        with self._reader() as session:
-            return {row.client: (row.host, row.user, row.seen_at)
-                    for row in session.scalars(query)}
-
-    def backends(self):
-        """Where disks of hosts' instances were last seen: host -> backend, '': in several."""
-        with self._reader() as session:
-            return {row.host: row.backend
-                    for row in session.scalars(sa.select(models.HostBackend))}
-
-    def disks(self, host=None):
-        """Where instances' disks were found: instance id -> DiskRecord."""
-        table = models.DiskRecord
-        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
-        return {r.instance_id: r for r in self._all(model.DiskRecord, query)}
-
-    def failures(self, open_only=False, limit=1000):
-        """Reports, oldest first; with ``open_only`` those the engine still has to judge."""
-        query = sa.select(models.HostFailure).order_by(models.HostFailure.id.desc()).limit(limit)
-        if open_only:
-            query = query.where(models.HostFailure.state.in_(OPEN_FAILURES))
-        return self._all(model.HostFailure, query)[::-1]
-
-    def recoveries(self, open_only=False, unreleased=False, limit=1000):
-        """Recoveries, oldest first: all, those not over, or those whose host is still out."""
-        table = models.Recovery
-        query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
-        if open_only:
-            query = query.where(sa.or_(table.ended_at.is_(None), table.wish != ''))
-        if unreleased:
-            query = query.where(table.released_at.is_(None))
-        return self._all(model.Recovery, query)[::-1]
-
-    def recovery(self, recovery_id):
-        """One recovery; NotFound."""
-        with self._reader() as session:
-            row = session.get(models.Recovery, recovery_id)
-            if row is None:
-                raise exception.NotFound(f'no recovery {recovery_id}')
-            return _record(model.Recovery, row)
-
-    def moves(self, recovery_id):
-        """The moves of a recovery in the order in which they are sent."""
-        table = models.Move
-        return self._all(model.Move, sa.select(table).where(table.recovery_id == recovery_id)
-                         .order_by(table.position, table.id))
-
-    def under_way(self):
-        """The moves of all recoveries for which a call is on its way or was taken by Nova."""
-        return self._all(model.Move, sa.select(models.Move).where(
-            models.Move.state.in_(states.IN_FLIGHT)).order_by(models.Move.id))
-
-    def report_of(self, recovery_id):
-        """The report for which a recovery was opened."""
-        table = models.HostFailure
-        return self._all(model.HostFailure, sa.select(table).where(
-            table.recovery_id == recovery_id, table.state == 'accepted').limit(1))[0]
-
-    def steps(self, recovery_id=None, kind=None, subject=None):
-        """The acts recorded, oldest first; ``kind`` may be several."""
-        query = sa.select(models.Step).order_by(models.Step.id)
-        if recovery_id is not None:
-            query = query.where(models.Step.recovery_id == recovery_id)
-        if kind is not None:
-            query = query.where(models.Step.kind.in_([kind] if isinstance(kind, str) else kind))
-        if subject is not None:
-            query = query.where(models.Step.subject == subject)
-        return self._all(model.Step, query)
-
-    def events(self, recovery_id=None, limit=200):
-        """The journal's last lines, oldest first."""
-        query = sa.select(models.Event).order_by(models.Event.id.desc()).limit(limit)
-        if recovery_id is not None:
-            query = query.where(models.Event.recovery_id == recovery_id)
-        return self._all(model.Event, query)[::-1]
 
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
@@ -343,9 +175,13 @@ class Store:
             self._leading(session, term)
             row = session.get(models.HostFailure, failure_id)
             states.check(states.FAILURE_NEXT, row.state, state)
+            new = row.state != state
             row.state, row.detail = state, detail
             for name, value in values.items():
                 setattr(row, name, value)
+            if new:
+                self._tell(session, f'vmha.host.{state}',
+                           views.failure(base.record(model.HostFailure, row)))
 
     def open_recovery(self, term, failure, reason):
         """Take a report: one transaction makes the recovery and links the report to it.
@@ -376,7 +212,11 @@ class Store:
             report.state, report.detail, report.recovery_id = 'accepted', reason, row.id
             report.evidence = dict(failure.evidence)
             session.flush()
-            return _record(model.Recovery, row)
+            recovery = base.record(model.Recovery, row)
+            self._tell(session, 'vmha.host.accepted',
+                       views.failure(base.record(model.HostFailure, report)))
+            self._tell(session, 'vmha.recovery.confirmed', views.recovery(recovery))
+            return recovery
 
     def set_recovery(self, term, recovery_id, **values):
         """Change a recovery; ``state`` only as states.RECOVERY_NEXT allows."""
@@ -385,24 +225,38 @@ class Store:
             row = session.get(models.Recovery, recovery_id)
             if 'state' in values:
                 states.check(states.RECOVERY_NEXT, row.state, values['state'])
+            before, out = row.state, row.released_at is None
             for name, value in values.items():
                 setattr(row, name, value)
             row.updated_at = self._clock()
             session.flush()
-            return _record(model.Recovery, row)
+            recovery = base.record(model.Recovery, row)
+            if recovery.state != before:
+                self._tell(session, f'vmha.recovery.{recovery.state}',
+                           views.recovery(recovery, self._tally(session, recovery_id)))
+            if out and recovery.released_at is not None:
+                self._tell(session, 'vmha.host.released', views.recovery(recovery))
+            return recovery
 
     def save_moves(self, term, recovery_id, new=(), changed=()):
         """Add moves (dicts of columns) and change existing ones (id -> dict of columns)."""
         with self._writer() as session:
             self._leading(session, term)
-            for values in new:
-                session.add(models.Move(recovery_id=recovery_id, **values))
+            told = [models.Move(recovery_id=recovery_id, **values) for values in new]
+            session.add_all(told)
             for move_id, values in dict(changed).items():
                 row = session.get(models.Move, move_id)
                 if 'state' in values:
                     states.check(states.MOVE_NEXT, row.state, values['state'])
+                    if row.state != values['state']:
+                        told.append(row)
                 for name, value in values.items():
                     setattr(row, name, value)
+            session.flush()             # ids and defaults of the new ones
+            host = session.get(models.Recovery, recovery_id).host
+            for row in told:
+                self._tell(session, f'vmha.move.{row.state}',
+                           dict(views.move(base.record(model.Move, row)), host=host))
 
     def begin_step(self, term, kind, subject, recovery_id=None, evidence=None):
         """Record that an act is about to be done, and how; returns the step's id."""
@@ -425,26 +279,25 @@ class Store:
                 row.evidence = evidence
 
 
+    def sent(self, term, ids):
+        """Forget notifications that were sent."""
+        with self._writer() as session:
+            self._leading(session, term)
+            session.execute(sa.delete(models.Outbox).where(models.Outbox.id.in_(list(ids))))
+
+    # -- notifications: written with what they tell of, so that none is lost or made up -----------
+    def _tell(self, session, event_type, payload):
+        session.add(models.Outbox(at=self._clock(), event_type=event_type, payload=payload))
+
+    @staticmethod
+    def _tally(session, recovery_id):
+        """How many moves of a recovery are in each state."""
+        return dict(session.execute(
+            sa.select(models.Move.state, sa.func.count()).where(
+                models.Move.recovery_id == recovery_id).group_by(models.Move.state)).all())
+
+
 def _batches(items, size=500):
     """The items in lists of no more than ``size``: a statement takes only so many values."""
     items = list(items)
     return (items[at:at + size] for at in range(0, len(items), size))
-
-
-def _tune_sqlite(engine):
-    """Make a transaction wait for its turn when it begins.
-
-    SQLite's own default takes the write lock at the first write; a transaction that has read
-    before fails there at once, without waiting, when somebody else has written in between.
-    """
-    if engine.dialect.name != 'sqlite':
-        return
-
-    @sa.event.listens_for(engine, 'connect')
-    def _connect(connection, _record):
-        connection.execute('PRAGMA busy_timeout = 15000')
-
-    # oslo.db begins transactions itself, with a plain BEGIN.
-    @sa.event.listens_for(engine, 'before_cursor_execute', retval=True)
-    def _begin(_connection, _cursor, statement, parameters, _context, _executemany):
-        return ('BEGIN IMMEDIATE' if statement == 'BEGIN' else statement), parameters

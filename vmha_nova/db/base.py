@@ -1,0 +1,141 @@
+"""The connection: transactions, the tables' version, and which engine leads."""
+
+import contextlib
+import dataclasses
+import os
+
+import alembic.command
+import alembic.config
+import alembic.script
+from oslo_db import exception as db_exception
+from oslo_db.sqlalchemy import enginefacade
+import sqlalchemy as sa
+
+from vmha_nova.db import models
+from vmha_nova import exception
+from vmha_nova import model
+
+
+@enginefacade.transaction_context_provider
+class _Context:
+    """What enginefacade keeps its session on."""
+
+
+def record(cls, row):
+    """A row as the dataclass of the same name; JSON lists become tuples."""
+    values = {f.name: getattr(row, f.name) for f in dataclasses.fields(cls)}
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+class Database:
+    """One database. ``clock`` returns aware UTC.
+
+    :param options: keyword arguments of oslo.db's enginefacade ``configure``
+                    (``connection`` at least).
+    """
+
+    def __init__(self, clock, **options):
+        self.url = options['connection']
+        self._clock = clock
+        self._manager = enginefacade.transaction_context()
+        self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL', **options)
+        self._manager.append_on_engine_create(_tune_sqlite)
+
+    @contextlib.contextmanager
+    def _session(self, mode):
+        try:
+            with mode.using(_Context()) as session:
+                yield session
+        except (db_exception.DBError, sa.exc.SQLAlchemyError) as e:
+            raise exception.StoreUnavailable(f'database: {str(e).splitlines()[0]}') from e
+
+    def _reader(self):
+        return self._session(self._manager.reader)
+
+    def _writer(self):
+        return self._session(self._manager.writer)
+
+    # What the siblings of this module read with.
+    def reading(self):
+        """A session to read with; raises StoreUnavailable for what the database refuses."""
+        return self._reader()
+
+    def _leading(self, session, term):
+        """Take the leader row for this transaction; TermLost if it is another engine's."""
+        found = session.execute(
+            sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
+            .values(renewed_at=self._clock()))
+        if not found.rowcount:
+            raise exception.TermLost(f'another engine leads; term {term} is over')
+
+    # -- schema ---------------------------------------------------------------------------------
+    def _alembic(self):
+        config = alembic.config.Config()
+        config.set_main_option('script_location',
+                               os.path.join(os.path.dirname(__file__), 'alembic'))
+        config.attributes['url'] = self.url
+        return config
+
+    def upgrade(self):
+        """Bring the schema to the newest version."""
+        alembic.command.upgrade(self._alembic(), 'head')
+
+    def version(self):
+        """The schema's version, '' where there is none."""
+        with self._reader() as session:
+            if not sa.inspect(session.connection()).has_table('alembic_version'):
+                return ''
+            return session.execute(sa.text('SELECT version_num FROM alembic_version')).scalar()
+
+    def newest_version(self):
+        """The schema's version that this code wants."""
+        return alembic.script.ScriptDirectory.from_config(self._alembic()).get_current_head()
+
+    # -- who leads ------------------------------------------------------------------------------
+    def take_lead(self, holder):
+        """Raise the term by compare-and-swap and return it; whoever led before can write no more.
+
+        :raises TermLost: somebody else was faster.
+        """
+        with self._writer() as session:
+            row = session.get(models.Leader, 1)
+            if row is None:
+                session.add(models.Leader(id=1, term=1, holder=holder, renewed_at=self._clock()))
+                return 1
+            term = row.term
+            found = session.execute(
+                sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
+                .values(term=term + 1, holder=holder, renewed_at=self._clock()))
+            if not found.rowcount:
+                raise exception.TermLost('another engine took the lead at the same moment')
+            return term + 1
+
+    def keep_lead(self, term):
+        """Say that the engine of this term lives; TermLost if it leads no more."""
+        with self._writer() as session:
+            self._leading(session, term)
+
+    def leader(self):
+        """Who leads or has led last: model.Leader; None before any engine ran."""
+        with self._reader() as session:
+            row = session.get(models.Leader, 1)
+            return None if row is None else record(model.Leader, row)
+
+
+def _tune_sqlite(engine):
+    """Make a transaction wait for its turn when it begins.
+
+    SQLite's own default takes the write lock at the first write; a transaction that has read
+    before fails there at once, without waiting, when somebody else has written in between.
+    """
+    if engine.dialect.name != 'sqlite':
+        return
+
+    @sa.event.listens_for(engine, 'connect')
+    def _connect(connection, _record):
+        connection.execute('PRAGMA busy_timeout = 15000')
+
+    # oslo.db begins transactions itself, with a plain BEGIN.
+    @sa.event.listens_for(engine, 'before_cursor_execute', retval=True)
+    def _begin(_connection, _cursor, statement, parameters, _context, _executemany):
+        return ('BEGIN IMMEDIATE' if statement == 'BEGIN' else statement), parameters
