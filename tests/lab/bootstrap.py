@@ -2,6 +2,7 @@
 
 import pathlib
 
+from tests.lab.state import CALLERS
 from tests.lab.state import PASSWORD
 from tests.lab.state import REGION
 
@@ -17,9 +18,9 @@ _DISK_BYTES = 4 << 20
 
 
 def accounts(session, state):
-    """Make the project ``service``, its users and the catalogue.
+    """Make the projects, their users, the role vmha_reader and the catalogue.
 
-    ``keystone-manage bootstrap`` has made the roles and the administrator, in the template.
+    ``keystone-manage bootstrap`` has made the other roles and the administrator, in the template.
 
     :param session: keystoneauth1 session of the administrator
     """
@@ -29,23 +30,32 @@ def accounts(session, state):
         answer = session.post(f'{url}/{kind}s', json={kind: content}, timeout=60)
         return answer.json()[kind]['id']
 
-    roles = session.get(f'{url}/roles', timeout=60).json()['roles']
-    granted = [role['id'] for role in roles if role['name'] in ('admin', 'service')]
-    project = create('project', name='service', domain_id='default')
+    def account(name, *granted, project):
+        user = create('user', name=name, password=PASSWORD, domain_id='default')
+        place = f'projects/{projects[project]}' if project else 'system'
+        for role in granted:
+            session.put(f'{url}/{place}/users/{user}/roles/{roles[role]}', timeout=60)
+
+    found = session.get(f'{url}/roles', timeout=60).json()['roles']
+    roles = {role['name']: role['id'] for role in found}
+    roles['vmha_reader'] = create('role', name='vmha_reader')
+    projects = {name: create('project', name=name, domain_id='default')
+                for name in ('service', 'demo')}
     create('region', id=REGION)
     endpoints = [
         ('identity', 'keystone', url), ('compute', 'nova', state.urls['compute_url']),
         ('placement', 'placement', state.urls['placement_url']),
         ('image', 'glance', state.urls['image_url']),
-        ('network', 'neutron', state.urls['network_url'])]
+        ('network', 'neutron', state.urls['network_url']),
+        ('vmha', 'vmha', state.urls['vmha_url'])]
     users = list(USERS)
     if state.storage == 'ceph':
         endpoints.append(('block-storage', 'cinder', state.urls['volume_url']))
         users.append('cinder')
     for name in users:
-        user = create('user', name=name, password=PASSWORD, domain_id='default')
-        for role in granted:
-            session.put(f'{url}/projects/{project}/users/{user}/roles/{role}', timeout=60)
+        account(name, 'admin', 'service', project='service')
+    for name, (role, project) in CALLERS.items():
+        account(name, role, project=project)
     for kind, name, endpoint in endpoints:
         service = create('service', type=kind, name=name)
         for interface in ('public', 'internal', 'admin'):

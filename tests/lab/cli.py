@@ -7,12 +7,15 @@ import sys
 
 from keystoneauth1 import exceptions
 
-from tests.lab.cloud import MICROVERSION
 from tests.lab.common import LabError
 from tests.lab.common import Progress
 from tests.lab import lab as labs
+from tests.lab import openstack
 from tests.lab import services
-from tests.lab.state import REGION
+from tests.lab.state import CALLERS
+
+#: Variables of the openstack client that would lead it elsewhere.
+_OTHER_SCOPES = ('OS_CLOUD', 'OS_TOKEN', 'OS_PROJECT_ID', 'OS_DOMAIN_NAME')
 
 
 def main(arguments=None):
@@ -111,12 +114,13 @@ def boot(options):
 
 def env(options):
     """Print shell lines that let the openstack client find the lab."""
-    lab = labs.Lab.load(options.dir)
-    for name, value in lab.credentials[options.account].items():
-        print(f'export OS_{name.upper()}={value}')
-    print('export OS_IDENTITY_API_VERSION=3')
-    print(f'export OS_COMPUTE_API_VERSION={MICROVERSION}')
-    print(f'export OS_REGION_NAME={REGION}')
+    credentials = labs.Lab.load(options.dir).credentials
+    # What the shell had of another account says whose project or scope it is.
+    others = {f'OS_{name.upper()}' for one in credentials.values() for name in one}
+    wanted = openstack.variables(credentials[options.account])
+    print(f'unset {" ".join(sorted({*others, *_OTHER_SCOPES} - wanted.keys()))}')
+    for name, value in wanted.items():
+        print(f'export {name}={value}')
 
 
 def down(options):
@@ -221,7 +225,8 @@ def _parser():
     add('--disk', choices=('rbd', 'volume', 'local'), help='where root disks are, with libvirt')
     add('--port', action='store_true', help='with a port each, with --network ovs')
     add('--meta', action='append', default=[], metavar='KEY=VALUE', help='metadata; repeatable')
-    command(env).add_argument('--account', choices=('admin', 'vmha'), default='admin')
+    command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
+                              help='whose (default %(default)s)')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser
 

@@ -39,7 +39,7 @@ class Lab:
     :ivar ports: ``{name: port}``
     :ivar hosts: names of the compute hosts
     :ivar urls: where things are, see `state.State.urls`
-    :ivar credentials: Keystone accounts ``admin`` and ``vmha``: arguments of v3.Password
+    :ivar credentials: Keystone accounts, see `state.State.credentials`
     """
 
     def __init__(self, lab_state):
@@ -320,7 +320,7 @@ class Lab:
     # Clients
 
     def session(self, account='admin'):
-        """A keystoneauth1 session of ``admin`` or ``vmha``."""
+        """A keystoneauth1 session of one of the ``credentials``."""
         plain = requests.Session()
         plain.trust_env = False  # a proxy of the caller's has no business with the lab
         return keystone_session.Session(

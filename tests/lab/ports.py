@@ -9,7 +9,7 @@ from tests.lab.common import locked
 
 #: What needs a port.
 NAMES = ('epmd', 'rabbitmq_dist', 'rabbitmq', 'mariadb', 'memcached',
-         'keystone', 'placement', 'glance', 'neutron', 'nova_api', 'cinder')
+         'keystone', 'placement', 'glance', 'neutron', 'nova_api', 'cinder', 'vmha_api')
 
 # Below the range that Linux takes the ports of outgoing connections from (32768 and above): a
 # service that is stopped for a while finds its port free when it starts again.

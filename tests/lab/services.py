@@ -240,20 +240,24 @@ def _ovs_agent(state, host):
 
 
 def _web(state, name, module, env, processes, threads, *more):
-    """A WSGI application under uWSGI, as the OpenStack projects advise."""
-    port = state.ports[name.replace('-', '_')]
-    command = [
-        state.venv / 'bin' / 'uwsgi', '--http-socket', f'{state.bind}:{port}',
-        '--module', f'{module}:application', '--need-app', '--lazy-apps', '--master',
-        '--die-on-term', '--enable-threads', '--processes', processes, '--threads', threads,
-        '--thunder-lock', '--listen', '128', '--buffer-size', '65535', '--http-raw-body',
-        '--add-header', 'Connection: close', '--disable-logging', '--log-5xx', *more,
-    ]
-    url = f'http://{state.bind}:{port}/'
-    return Service(name, command, env, lambda: _speaks_http(url))
+    """A WSGI application of the OpenStack services."""
+    port = name.replace('-', '_')
+    command = uwsgi(state.venv / 'bin' / 'uwsgi', f'{state.bind}:{state.ports[port]}', module,
+                    processes, threads, *more)
+    return Service(name, command, env, lambda: speaks_http(state.http(port)))
 
 
-def _speaks_http(url):
+def uwsgi(program, address, module, processes, threads, *more):
+    """The command line of a WSGI application under uWSGI, as the OpenStack projects advise."""
+    return [
+        program, '--http-socket', address, '--module', f'{module}:application', '--need-app',
+        '--lazy-apps', '--master', '--die-on-term', '--enable-threads', '--processes', processes,
+        '--threads', threads, '--thunder-lock', '--listen', '128', '--buffer-size', '65535',
+        '--http-raw-body', '--add-header', 'Connection: close', '--disable-logging', '--log-5xx',
+        *more]
+
+
+def speaks_http(url):
     """Whether a request is answered; uWSGI listens long before the application is loaded."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

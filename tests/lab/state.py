@@ -16,6 +16,12 @@ from tests.lab.process import Process
 PASSWORD = 'lab'
 REGION = 'RegionOne'
 
+#: Who calls the API of vmha_nova besides the administrator: ``{user: (role, project)}``; None for
+#: the project is the scope of the whole system.
+CALLERS = {
+    'reader': ('vmha_reader', 'demo'), 'system-reader': ('reader', None),
+    'member': ('member', 'demo'), 'monitor': ('service', 'service')}
+
 #: Marks a folder as a lab's, so that nothing else is ever wiped.
 SIGN = '.vmha-lab'
 _FILE = 'lab.json'
@@ -80,6 +86,7 @@ class State:
             'image_url': self.http('glance'),
             'network_url': self.http('neutron'),
             'placement_url': self.http('placement'),
+            'vmha_url': self.http('vmha_api'),
             'transport_url': f'rabbit://openstack:{PASSWORD}@{bind}:{port["rabbitmq"]}/',
             'database_url': f'mysql+pymysql://lab:{PASSWORD}@{bind}:{port["mariadb"]}/{{name}}',
             'vmha_database_url':
@@ -90,13 +97,17 @@ class State:
 
     @property
     def credentials(self):
-        """Keystone accounts: the administrator's, and a service user for vmha_nova."""
-        common = {'auth_url': self.urls['auth_url'], 'password': PASSWORD,
-                  'user_domain_name': 'Default', 'project_domain_name': 'Default'}
-        return {
-            'admin': {**common, 'username': 'admin', 'project_name': 'admin'},
-            'vmha': {**common, 'username': 'vmha', 'project_name': 'service'},
-        }
+        """Keystone accounts, as arguments of v3.Password: ``{name: {argument: value}}``.
+
+        The administrator, a service user for vmha_nova, and callers of its API: see `CALLERS`.
+        """
+        projects = {'admin': 'admin', 'vmha': 'service',
+                    **{name: project for name, (_role, project) in CALLERS.items()}}
+        return {name: {
+            'auth_url': self.urls['auth_url'], 'username': name, 'password': PASSWORD,
+            'user_domain_name': 'Default',
+            **({'project_name': project, 'project_domain_name': 'Default'} if project
+               else {'system_scope': 'all'})} for name, project in projects.items()}
 
     def save(self):
         """Write DIR/lab.json in one piece: a reader sees the old or the new text, whole."""

@@ -6,15 +6,19 @@
 >>> service.set_spare('compute4')
 >>> service.start_engine()
 >>> service.publish_host_down('compute1', 'no answer', 'pinger')
+>>> service.start_api()
+>>> service.openstack('admin', 'vmha', 'recovery', 'list')
+>>> service.stop_api()
 >>> service.stop_engine()
 
-The engine is recorded among the lab's processes, so that what ends the lab ends it too.
+Engine and API are recorded among the lab's processes, so that what ends the lab ends them too.
 """
 
 import datetime
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -24,6 +28,7 @@ from tests.lab.common import tail
 from tests.lab.common import wait_until
 from tests.lab.conf import write
 from tests.lab import hosts as nodes
+from tests.lab import openstack
 from tests.lab import process
 from tests.lab import services
 from tests.lab import state
@@ -32,8 +37,8 @@ from vmha_nova.conf import opts
 from vmha_nova.db.store import Store
 from vmha_nova import messaging
 
-#: Name of the engine among the lab's processes; also that of its log.
-ENGINE = 'vmha-engine'
+#: Names of the engine and of the API among the lab's processes; also those of their logs.
+ENGINE, API = 'vmha-engine', 'vmha-api'
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -53,11 +58,15 @@ def sections(lab_state, connection, log_file):
             'hosts_backend': 'rbd:vms', 'clients_interval': 2, 'timeout': 5},
             # All hosts are one machine here: what one measures of it says nothing about that one.
             'recovery': {'max_cpu_share': 1.0, 'quiet_period': 30}}
+    account = {'auth_type': 'password', **lab_state.credentials['vmha'],
+               'region_name': state.REGION, 'interface': 'public'}
     return {
         'DEFAULT': {'transport_url': lab_state.urls['transport_url'], 'log_file': log_file},
-        'service_credentials': {
-            'auth_type': 'password', **lab_state.credentials['vmha'],
-            'region_name': state.REGION, 'interface': 'public'},
+        'service_credentials': account,
+        'keystone_authtoken': {
+            **account, 'www_authenticate_uri': lab_state.urls['auth_url'],
+            'memcached_servers': lab_state.urls['memcached'],
+            'service_token_roles_required': 'true'},
         'database': {'connection': connection},
         'detection': {'heartbeat_silence': 5},
         'collector': {'interval': 2, 'nodes_interval': 5},
@@ -71,12 +80,16 @@ class Vmha:
 
     :ivar conf_file: path of vmha.conf; written by `configure`
     :ivar log_file: path of the engine's log
+    :ivar api_log: path of the API's log
+    :ivar api_url: where the API is
     """
 
     def __init__(self, lab):
         self.lab = lab
         self.conf_file = lab.dir / 'vmha' / 'vmha.conf'
         self.log_file = lab.log / f'{ENGINE}.log'
+        self.api_log = lab.log / f'{API}.log'
+        self.api_url = lab.urls['vmha_url']
 
     def configure(self, overrides=None, database='sqlite'):
         """Write vmha.conf.
@@ -154,27 +167,16 @@ class Vmha:
         """
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         since = _now()
-        fresh = state.load(self.lab.dir)
-        with fresh.change():
-            old = fresh.processes.get(ENGINE)
-            if old is not None and process.members(old, fresh.mark):
-                raise LabError(f'{ENGINE} runs already, with pid {old.pid}')
-            fresh.processes[ENGINE] = process.spawn(
-                self.command('engine'), self.environment(), self.log_file)
+        self._spawn(ENGINE, self.command('engine'), self.environment(), self.log_file)
         store = self.store()
 
-        def ready():
-            if not process.alive(fresh.processes[ENGINE]):
-                raise LabError(f'{ENGINE} has ended')
+        def leads():
             with self.log_file.open(encoding='utf-8', errors='replace') as log:
                 log.seek(begin)
-                leads = ' leads with term ' in log.read()
-            return leads and self._has_looked(store, since)
+                return ' leads with term ' in log.read()
 
-        try:
-            wait_until(f'{ENGINE} ready', ready, timeout)
-        except LabError as error:
-            raise LabError(f'{error}\n{tail(self.log_file)}') from error
+        self._wait_ready(ENGINE, lambda: leads() and self._has_looked(store, since),
+                         self.log_file, timeout)
 
     def _has_looked(self, store, since):
         """Whether the engine shows by what it did that it knows the cloud."""
@@ -191,22 +193,78 @@ class Vmha:
 
         :raises LabError: it did not end in time, and was killed; shows its log's end
         """
-        if not process.stop(self._recorded(), self.lab.state.mark, timeout):
-            raise LabError(f'{ENGINE} was still there {timeout} s after a SIGTERM\n'
-                           f'{tail(self.log_file)}')
+        self._stop(ENGINE, self.log_file, timeout)
 
     def kill_engine(self):
         """SIGKILL the engine with all its processes."""
-        process.kill(self._recorded(), self.lab.state.mark)
+        process.kill(self._recorded(ENGINE), self.lab.state.mark)
 
     def engine_alive(self):
         """Whether the engine runs."""
-        return process.alive(self._recorded())
+        return process.alive(self._recorded(ENGINE))
 
-    def _recorded(self):
-        recorded = state.load(self.lab.dir).processes.get(ENGINE)
+    # -- the API --------------------------------------------------------------------------------
+    def start_api(self, timeout=60):
+        """Start the REST API under uWSGI with two processes, and wait until it answers.
+
+        :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
+        """
+        metrics = self.lab.state.data / 'vmha-metrics'
+        shutil.rmtree(metrics, ignore_errors=True)
+        metrics.mkdir()
+        command = services.uwsgi(
+            pathlib.Path(sys.executable).with_name('uwsgi'), self.api_url.partition('//')[2],
+            'vmha_nova.wsgi.api', 2, 4)
+        self._spawn(API, command, {
+            **self.environment(), 'VMHA_CONFIG_FILES': str(self.conf_file),
+            'PROMETHEUS_MULTIPROC_DIR': str(metrics)}, self.api_log)
+        self._wait_ready(API, lambda: services.speaks_http(self.api_url), self.api_log, timeout)
+
+    def stop_api(self, timeout=20):
+        """SIGTERM the API and wait for its end.
+
+        :raises LabError: it did not end in time, and was killed; shows its log's end
+        """
+        self._stop(API, self.api_log, timeout)
+
+    def openstack(self, account, *words, json=True, **options):
+        """Run ``openstack`` as one of the lab's accounts; see `openstack.answer`."""
+        return openstack.answer(self.lab, account, *words, json=json, **options)
+
+    def try_openstack(self, account, *words, **options):
+        """The same, but whatever its exit status: how it Ran; see `openstack.run`."""
+        return openstack.run(self.lab, account, *words, **options)
+
+    # -- processes ------------------------------------------------------------------------------
+    def _spawn(self, name, command, env, log):
+        fresh = state.load(self.lab.dir)
+        with fresh.change():
+            old = fresh.processes.get(name)
+            if old is not None and process.members(old, fresh.mark):
+                raise LabError(f'{name} runs already, with pid {old.pid}')
+            fresh.processes[name] = process.spawn(command, env, log)
+
+    def _wait_ready(self, name, ready, log, timeout):
+        recorded = self._recorded(name)
+
+        def serves():
+            if not process.alive(recorded):
+                raise LabError(f'{name} has ended')
+            return ready()
+
+        try:
+            wait_until(f'{name} ready', serves, timeout)
+        except LabError as error:
+            raise LabError(f'{error}\n{tail(log)}') from error
+
+    def _stop(self, name, log, timeout):
+        if not process.stop(self._recorded(name), self.lab.state.mark, timeout):
+            raise LabError(f'{name} was still there {timeout} s after a SIGTERM\n{tail(log)}')
+
+    def _recorded(self, name):
+        recorded = state.load(self.lab.dir).processes.get(name)
         if recorded is None:
-            raise LabError(f'{ENGINE} was never started in {self.lab.dir}')
+            raise LabError(f'{name} was never started in {self.lab.dir}')
         return recorded
 
     def command(self, name):

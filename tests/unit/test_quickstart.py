@@ -14,6 +14,7 @@ from unittest import mock
 
 from tests.lab.common import LabError
 from tests.lab import lab as labs
+from tests.lab import ports
 from tests.lab import quickstart
 from tests.lab import show
 from tests.lab import state
@@ -171,9 +172,7 @@ class ConfigurationTest(FolderTest):
         super().setUp()
         lab_state = state.State(
             folder=self.folder, venv=self.folder, bind='127.0.0.1', hosts=['compute1'],
-            settings={}, ports=dict.fromkeys(
-                ('keystone', 'nova_api', 'glance', 'neutron', 'placement', 'rabbitmq',
-                 'mariadb', 'memcached'), 21000))
+            settings={}, ports=dict.fromkeys(ports.NAMES, 21000))
         self.vmha = vmha.Vmha(labs.Lab(lab_state))
 
     def test_the_service_takes_it(self):

@@ -1,0 +1,82 @@
+"""The program ``openstack`` as one of a lab's accounts: with its variables, and nothing else."""
+
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+
+from tests.lab.cloud import MICROVERSION
+from tests.lab.common import LabError
+from tests.lab import services
+from tests.lab.state import REGION
+
+#: The one with the commands of this project: that of the environment that runs the tests.
+PROGRAM = pathlib.Path(sys.executable).with_name('openstack')
+
+_SECONDS = 300
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """A command that has ended: its exit status, and what it printed."""
+
+    words: tuple
+    status: int
+    stdout: str
+    stderr: str
+
+    def __str__(self):
+        return (f'openstack {" ".join(self.words)}: exit status {self.status}\n'
+                f'{self.stderr}{self.stdout}')
+
+
+def variables(credentials):
+    """The environment variables of an account: ``{name: value}``.
+
+    :param credentials: arguments of v3.Password
+    """
+    return {**{f'OS_{name.upper()}': value for name, value in credentials.items()},
+            'OS_IDENTITY_API_VERSION': '3', 'OS_COMPUTE_API_VERSION': MICROVERSION,
+            'OS_REGION_NAME': REGION}
+
+
+def run(lab, account, *words, timeout=_SECONDS, **changes):
+    """Run a command to its end, and return how it Ran, whatever its exit status.
+
+    :param account: name of one of the lab's ``credentials``
+    :param changes: environment variables that are other than the account's; None for none
+    :raises LabError: there is no such program here, or it took longer than ``timeout`` seconds
+    """
+    env = services.environment(lab.state, {**variables(lab.credentials[account]), **changes})
+    env = {name: value for name, value in env.items() if value is not None}
+    shown = f'openstack {" ".join(words)}'
+    try:
+        done = subprocess.run([PROGRAM, *words], env=env, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=timeout, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f'{PROGRAM}: not found; python-openstackclient is in '
+                       'test-requirements.txt') from error
+    except subprocess.TimeoutExpired as error:
+        said = (error.stderr or b'').decode(errors='replace')
+        raise LabError(f'{shown}: not finished after {timeout} s\n{said}') from error
+    return Ran(words, done.returncode, done.stdout, done.stderr)
+
+
+def answer(lab, account, *words, json=True, **options):
+    """Run a command that must succeed; answers what it prints, decoded if ``json``.
+
+    :param options: as those of `run`
+    :raises LabError: it failed; says what it printed
+    """
+    ran = run(lab, account, *words, *['-f', 'json'] * bool(json), **options)
+    if ran.status:
+        raise LabError(str(ran))
+    return _decoded(ran) if json else ran.stdout
+
+
+def _decoded(ran):
+    try:
+        return json.loads(ran.stdout)
+    except ValueError as error:
+        raise LabError(f'{ran}\nThat is no JSON') from error
