@@ -1,0 +1,12 @@
+"""Reports that a host is down."""
+
+from vmha_nova.policies import base
+
+RULES = [
+    base.rule('failures', 'list', base.READ, 'List the reports.', 'GET /v1/failures'),
+    base.rule('failures', 'show', base.READ, 'Show a report.', 'GET /v1/failures/{id}'),
+    base.rule('failures', 'create', base.REPORT, 'Report a host as down.', 'POST /v1/failures'),
+    base.rule('failures', 'force', base.ADMIN,
+              'Report a host as down, with no check of the evidence.',
+              'POST /v1/failures'),
+]
