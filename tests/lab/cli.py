@@ -123,6 +123,20 @@ def env(options):
         print(f'export {name}={value}')
 
 
+def api(options):
+    """Start the REST API of vmha_nova beside the lab, on what is configured there; or stop it."""
+    from tests.lab import vmha                      # which needs more than the lab itself does
+    service = vmha.Vmha(labs.Lab.load(options.dir))
+    if options.stop:
+        service.stop_api()
+        return
+    if not service.conf_file.exists():
+        service.configure()
+    service.sync()
+    service.start_api()
+    print(f'{service.api_url}   log: {service.api_log}')
+
+
 def down(options):
     """Stop everything."""
     progress = Progress()
@@ -227,6 +241,7 @@ def _parser():
     add('--meta', action='append', default=[], metavar='KEY=VALUE', help='metadata; repeatable')
     command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
                               help='whose (default %(default)s)')
+    command(api).add_argument('--stop', action='store_true', help='stop it')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser
 

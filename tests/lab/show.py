@@ -201,6 +201,7 @@ def how_to_use(service, dead, stream):
   openstack server list --all-projects --long
   vmha-manage recovery list
   vmha-manage load list
+  # the same, and more, by "openstack vmha ...": see "The REST API" in tests/lab/README.rst
 
   lab bring-back {dead}  # the dead host comes back
   lab kill-host compute2  # another one dies,

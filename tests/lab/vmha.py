@@ -209,12 +209,14 @@ class Vmha:
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
+        program = pathlib.Path(sys.executable).with_name('uwsgi')
+        if not program.exists():
+            raise LabError(f'{program}: not found; pyuwsgi is in test-requirements.txt')
         metrics = self.lab.state.data / 'vmha-metrics'
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir()
-        command = services.uwsgi(
-            pathlib.Path(sys.executable).with_name('uwsgi'), self.api_url.partition('//')[2],
-            'vmha_nova.wsgi.api', 2, 4)
+        command = services.uwsgi(program, self.api_url.partition('//')[2], 'vmha_nova.wsgi.api',
+                                 2, 4)
         self._spawn(API, command, {
             **self.environment(), 'VMHA_CONFIG_FILES': str(self.conf_file),
             'PROMETHEUS_MULTIPROC_DIR': str(metrics)}, self.api_log)

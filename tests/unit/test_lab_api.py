@@ -196,3 +196,9 @@ class ApiProcessTest(ApiCase):
         self.assertIn('vmha_nova.wsgi.api:application', words[0])
         self.assertIn('--processes 2', words[0])
         self.assertEqual(str(self.lab.state.data / 'vmha-metrics'), words[1])
+
+    def test_an_environment_without_it(self):
+        service = self.service('')
+        (self.folder / 'bin' / 'uwsgi').unlink()
+        with self.assertRaisesRegex(LabError, 'pyuwsgi is in test-requirements.txt'):
+            service.start_api()
