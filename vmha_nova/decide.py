@@ -45,15 +45,19 @@ def decide(cluster: model.Cluster, failed: typing.Sequence[model.Failed], policy
 
 def capacity_check(cluster: model.Cluster, policy: model.Policy, now: datetime.datetime,
                    ) -> typing.Iterator[tuple[str, model.Plan]]:
-    """For every host with instances that is no spare: what if this one died now?
+    """For every host with instances: what if this one died now?
 
     Yields (host, plan), by host; each step takes about as long as placing the instances does.
     """
     survey = _Survey(cluster, policy, now)
     for host in sorted(cluster.by_host):
-        node = cluster.nodes.get(host)
-        if cluster.by_host[host] and not (node and node.spare):
+        if cluster.by_host[host]:
             yield host, _Draft(survey, [model.Failed(host)]).plan()
+
+
+def load(node: model.ComputeNode, policy: model.Policy, now: datetime.datetime) -> float:
+    """The load of a node as it is: see the module's docstring."""
+    return _Survey(model.Cluster(), policy, now).load(node)
 
 
 class _Survey:

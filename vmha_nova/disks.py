@@ -16,6 +16,7 @@ BACKEND = 'rbd:'                        # and the name of a pool
 LOCAL = 'local'
 DOWN, UP, PARTLY, NONE = 'down', 'up', 'partly', 'none'
 STALE, UNKNOWN = 'stale', 'unknown'
+FULL = 0.85                             # Ceph's nearfull ratio: where it begins to complain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,6 +140,23 @@ def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
     if what != DOWN and 'nodown' in storage.flags:
         text += ' (but Ceph takes none for down while its flag nodown is set)'
     return model.OsdState(what, text, seen_at)
+
+
+def fill_without(nodes: typing.Mapping[str, model.ComputeNode], storage: model.StorageMap,
+                 usage: typing.Mapping[int, tuple[int, int]]) -> dict[str, float]:
+    """How full the storage is once what a host's OSDs hold is made anew on the others.
+
+    ``usage``: OSD -> (size, used), of one unit. Of hosts without OSDs nothing is said; 1.0 is
+    full, and so is a storage that would be gone as a whole.
+    """
+    sizes = {o.id: usage[o.id] for o in storage.osds if o.inside and o.id in usage}
+    total, used = (sum(pair[at] for pair in sizes.values()) for at in (0, 1))
+    found = {}
+    for host, osds in _osds(storage, nodes).items():
+        lost = sum(sizes[o.id][0] for o in osds if o.id in sizes)
+        if lost:
+            found[host] = used / (total - lost) if total > lost else 1.0
+    return found
 
 
 # -- instances and their disks -------------------------------------------------------------------

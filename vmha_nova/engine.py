@@ -3,6 +3,7 @@
     cycle():  observe()         the snapshot of the cloud, and the rows that wait for us
               judge()           is the host that was reported really dead? -> a recovery
               Work.advance()    the next thing for each recovery (recovery.py)
+              end_maintenance() of hosts whose time is over
               keep_spares()     spares wait with scheduling turned off
               watch_over()      hosts that are out: keep their fence; are they in service again?
               keep_up()         say that we lead; keep the measured load for others to see
@@ -19,6 +20,7 @@ import threading
 from vmha_nova import exception
 from vmha_nova import jobs
 from vmha_nova import lead
+from vmha_nova import marks
 from vmha_nova import recovery as recovery_work
 from vmha_nova import states
 from vmha_nova import verdict
@@ -38,6 +40,7 @@ class View:
     reports: list
     recoveries: list                    # open ones
     out: dict                           # host -> newest recovery whose host is not back
+    pause: object                       # model.Pause
 
 
 class Engine:
@@ -114,9 +117,11 @@ class Engine:
             self._try(f'report {report.id} of {report.host}', self.judge, report, view)
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
         self.work.down = frozenset(r.host for r in [*open_, *view.reports])
+        self.work.pause = view.pause
         for recovery in view.recoveries:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
                       view.cluster, open_)
+        self._try('ending maintenance', self.end_maintenance, view)
         self._try('keeping the spares', self.keep_spares, view)
         for host, recovery in view.out.items():
             self._try(f'{host}, which is out', self.watch_over, recovery, view)
@@ -139,13 +144,14 @@ class Engine:
 
     def observe(self):
         """Everything the cycle works on, read once."""
-        marks = self.store.marks()
-        cluster = self.storage.with_backends(with_marks(self.collector.snapshot, marks))
+        marks_ = self.store.marks()
+        cluster = self.storage.with_backends(
+            marks.with_marks(self.collector.snapshot, marks_, self.clock()))
         out = {r.host: r for r in self.store.recoveries(unreleased=True)}
         for problem in cluster.problems:
             self._say(('cluster', problem.split(':')[0]), problem, logging.WARNING)
-        return View(cluster=cluster, marks=marks, out=out,
-                    reports=self.store.failures(open_only=True),
+        return View(cluster=cluster, marks=marks_, out=out,
+                    pause=self.store.paused(), reports=self.store.failures(open_only=True),
                     recoveries=self.store.recoveries(open_only=True))
 
     # -- reports --------------------------------------------------------------------------------
@@ -163,7 +169,10 @@ class Engine:
             report = dataclasses.replace(report, evidence=evidence, state='checking')
         osds = self.storage.osd_state(report.host)
         found = verdict.judge(report, view.cluster, self.settings, self.clock(), osds)
-        if found.what == verdict.DEAD:
+        if found.what == verdict.DEAD and view.pause.paused:
+            self._wait(report, verdict.Verdict(verdict.WAIT, (
+                f'{states.paused(view.pause)}. {found.reason}')), view)
+        elif found.what == verdict.DEAD:
             if osds is not None:
                 report = dataclasses.replace(report, evidence={
                     **report.evidence, 'osds': {
@@ -207,7 +216,7 @@ class Engine:
             back = known.state == 'dismissed' or self.work.guard.lifted(known)
             if not back and all(i.id in dealt_with for i in instances):
                 retry = '' if known.state == 'recovered' else (
-                    f'; "vmha-manage recovery retry {known.id}" tries again')
+                    f'; "openstack vmha recovery retry {known.id}" tries again')
                 self._close(report, 'duplicate', f'recovery {known.id} has dealt with it: '
                             f'{known.state}, {known.reason}{retry}', recovery_id=known.id)
                 return
@@ -232,12 +241,21 @@ class Engine:
             detail)
         self.store.set_failure(self.term, report.id, state, detail, **values)
 
+    def end_maintenance(self, view):
+        """End maintenance whose time is over."""
+        for host, mark in view.marks.items():
+            if mark.maintenance and marks.expired(mark, self.clock()):
+                self.store.set_mark(host, maintenance=False)
+                self.store.note('info', 'maintenance', f'{host}: the time of its maintenance is '
+                                'over, it is looked after again', host=host)
+                LOG.info('%s: the time of its maintenance is over', host)
+
     # -- spares and returned hosts --------------------------------------------------------------
     def keep_spares(self, view):
         """Scheduling is off on every spare that no open recovery uses, and only there by us."""
         spares = [n for n in view.cluster.nodes.values() if n.spare]
         if view.cluster.nodes_at is not None and not spares:
-            self._say('spares', 'no node is marked as spare ("vmha-manage host set HOST '
+            self._say('spares', 'no node is marked as spare ("openstack vmha host set HOST '
                       '--spare"): only nodes in service can take instances', logging.WARNING)
         elif spares:
             self._said.pop('spares', None)
@@ -272,7 +290,7 @@ class Engine:
         def act():
             # Noted first: killed in between, the node is still known to be ours to enable.
             self.store.set_mark(host, parked=True)
-            self.nova.disable(node.service_id, recovery_work.SPARE_REASON)
+            self.nova.disable(node.service_id, marks.SPARE_REASON)
             return 'done', 'scheduling is off until a recovery needs it', {}
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
@@ -283,7 +301,7 @@ class Engine:
     def _unpark(self, host):
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
-        if not node.enabled and node.disabled_reason == recovery_work.SPARE_REASON:
+        if not node.enabled and node.disabled_reason == marks.SPARE_REASON:
             self.lead.step('unpark', host, None, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it is no spare any more', {}))[1])
             self.collector.refresh_services()
@@ -340,17 +358,3 @@ class Engine:
                 self.store.note(logging.getLevelName(level).lower(), kind, text)
             except exception.StoreUnavailable:
                 pass                    # the log has it
-
-
-def with_marks(cluster, marks):
-    """The cluster with what the database knows of its hosts."""
-    marked = {h: dataclasses.replace(
-        cluster.nodes[h], spare=m.spare, pool=m.pool, maintenance=m.maintenance,
-        backend=m.backend,
-        # Where somebody has put another reason, it is theirs: not to be enabled by us.
-        parked=m.parked and (cluster.nodes[h].enabled
-                             or cluster.nodes[h].disabled_reason == recovery_work.SPARE_REASON))
-              for h, m in marks.items() if h in cluster.nodes}
-    if not marked:
-        return cluster
-    return dataclasses.replace(cluster, nodes={**cluster.nodes, **marked})

@@ -229,7 +229,7 @@ class Guard:
         if left:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
                     f'{recovery.host}: restart nova-compute there; or, only if the machine is '
-                    f'gone for good, "vmha-manage recovery release {recovery.id}"')
+                    f'gone for good, "openstack vmha recovery release {recovery.id}"')
         if not records and (node is None or node.forced_down or not node.up):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''

@@ -16,7 +16,6 @@ from vmha_nova import rules
 # A note says what could not be looked at; by itself it is no reason to act.
 ERROR, WARNING, NOTE = LEVELS = 'error', 'warning', 'note'
 NAMED = 5                               # hosts, instances, … that one line names
-FULL = 0.85                             # Ceph's nearfull ratio: where it begins to complain
 HARMFUL_FLAGS = {
     'noout': (WARNING, 'the copies that die with a host are not made anew'),
     'norecover': (WARNING, 'the copies that die with a host are not made anew'),
@@ -176,7 +175,7 @@ def _spares(facts):
             'a recovery finds no room ([recovery] spares_only = true)'
             if facts.policy.spares_only else
             'a recovery finds room only where ordinary nodes have some left',
-            'vmha-manage host set HOST --spare, with the --pool of the hosts it is to serve')
+            'openstack vmha host set HOST --spare, with the --pool of the hosts it is to serve')
     if facts.cluster.problems:
         return                          # what is not known of nodes is no fault of theirs
     unfit = {n.host: rules.target_problem(n, facts.policy, facts.cluster.nodes_at)
@@ -203,7 +202,7 @@ def _backends(facts):
                 f'instances there are in {_some(seen)}',
                 'Nova rebuilds a root disk from its image, empty, on a host that keeps disks '
                 'elsewhere: the data is lost',
-                f'vmha-manage host set {node.host} --backend with what its nova.conf says')
+                f'openstack vmha host set {node.host} --backend with what its nova.conf says')
     unknown = [f'{n.host} (seen: {_some(facts.seen[n.host])})' if facts.seen.get(n.host)
                else n.host for n in nodes if not n.backend]
     if unknown:
@@ -212,7 +211,7 @@ def _backends(facts):
             f'where new disks are kept is not known of {_some(unknown)}',
             'Nova rebuilds a root disk from its image, empty, on a host that keeps disks '
             'elsewhere: no instance is sent there',
-            'vmha-manage host set HOST --backend rbd:POOL, or [ceph] hosts_backend')
+            'openstack vmha host set HOST --backend rbd:POOL, or [ceph] hosts_backend')
     kinds = collections.Counter(n.backend for n in nodes if n.backend)
     usual = max(kinds, key=kinds.get, default='')
     other = [f'{n.host} ({n.backend})' for n in nodes if n.backend not in ('', usual)]
@@ -349,7 +348,7 @@ def _space(facts):
             used += facts.usage[osd.id][1]
     total = sum(sizes.values())
     fill = {host: used / (total - size) for host, size in sizes.items() if total > size}
-    worse = [host for host, share in fill.items() if share > FULL]
+    worse = [host for host, share in fill.items() if share > disks.FULL]
     if worse:
         yield Finding(
             ERROR, f'without one of {_some(worse)} the storage would be up to '

@@ -14,14 +14,15 @@ from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import guard
+from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import moves
 from vmha_nova import states
+from vmha_nova import summary
 from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 SECOND_ROUND = 10.0                     # seconds before hosts that refused are asked again
-SPARE_REASON = 'vmha: spare node'       # in Nova; a spare disabled for another one is not ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Work:
         self.guard = guard.Guard(store, lead, nova, fence, storage, jobs, clock)
         self.flight = flight.Flight(store, lead, nova, collector, jobs, clock, settings)
         self.down = frozenset()         # hosts that failed or are said to have: no targets
+        self.pause = model.Pause()      # holds what has not begun
         self._seen = {}
 
     STAGES = {'confirmed': 'plan_and_fence', 'fenced': 'take_down', 'down_in_nova': 'prepare',
@@ -105,7 +107,7 @@ class Work:
                         'its fence was begun and is taken back, but guests there may have been '
                         'shut out of their disks: restart those that complain')
                 return Go('dismissed', f'{found.reason}; {done}. Should it be '
-                                       'dead all the same: "vmha-manage failure report '
+                                       'dead all the same: "openstack vmha failure report '
                                        f'{recovery.host} --force"')
             if found.what == verdict.WAIT:
                 return Hold(found.reason)
@@ -121,17 +123,26 @@ class Work:
         if all(m.state == 'unplaced' for m in movable):
             return Hold(f'none of {len(movable)} instances has a place to go; '
                         f'the first one: {movable[0].reason}')
-        if len(others) >= self.settings.max_recoveries and not recovery.approved:
-            hosts = ', '.join(sorted(r.host for r in others))
-            return Hold(f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
-                        f'{self.settings.max_recoveries}; approve with '
-                        f'"vmha-manage recovery approve {recovery.id}"')
+        if reason := self._not_now(recovery, others):
+            return Hold(reason)
         result = self.jobs.insist(('fence', recovery.id), self.guard.put_up, recovery, cluster)
         if result is None:
             return None
         if result.error:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
         return Go('fenced', f'fenced by {self.fence.name}')
+
+    def _not_now(self, recovery, others):
+        """Why an operator has to let this recovery begin; ''."""
+        if self.pause.paused and not self.jobs.running(('fence', recovery.id)) and (
+                not self.guard.begun(recovery.host)):
+            return states.paused(self.pause)    # what has begun goes on
+        if len(others) < self.settings.max_recoveries or recovery.approved:
+            return ''
+        hosts = ', '.join(sorted(r.host for r in others))
+        return (f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
+                f'{self.settings.max_recoveries}; approve with '
+                f'"openstack vmha recovery approve {recovery.id}"')
 
     def take_down(self, recovery, cluster, others):
         """Tell Nova that the host is down, and list once more what was on it."""
@@ -193,7 +204,7 @@ class Work:
     def _decide(self, recovery, cluster, rows):
         """Give every move that waits a target or a reason; add instances not seen before."""
         now = self.clock()
-        cluster = as_found(self.guard.backed(recovery, cluster), rows)
+        cluster = summary.as_found(self.guard.backed(recovery, cluster), rows)
         rows = self._change(recovery, rows, {
             m.id: change for m in rows if m.state in ('waiting', 'unplaced')
             for change in [self._ended_by_others(m, recovery, cluster, now)] if change})
@@ -213,7 +224,7 @@ class Work:
         plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
         for placement in plan.placements:
-            instance, values = placement.instance, planned(placement, now)
+            instance, values = placement.instance, summary.planned(placement, now)
             move = open_.get(instance.id)
             if move is None:
                 new.append(dict(values, instance_id=instance.id, name=instance.name,
@@ -229,7 +240,7 @@ class Work:
                 changed[move.id] = values
         if not new and not changed:
             return rows
-        LOG.info('recovery %s of %s: %s', recovery.id, recovery.host, describe(plan))
+        LOG.info('recovery %s of %s: %s', recovery.id, recovery.host, summary.describe(plan))
         self.store.save_moves(self.lead.term, recovery.id, new=new, changed=changed)
         return self.store.moves(recovery.id)
 
@@ -322,7 +333,7 @@ class Work:
         self.collector.refresh_services()
         node = self.collector.snapshot.nodes[host]
         if not node.enabled:
-            if node.disabled_reason != SPARE_REASON:
+            if node.disabled_reason != marks.SPARE_REASON:
                 raise exception.Rejected('somebody else has disabled it '
                                          f'({node.disabled_reason or "no reason given"})')
             self.lead.step('enable_spare', host, recovery_id,
@@ -342,7 +353,7 @@ class Work:
             self._decide(recovery, dataclasses.replace(
                 self.collector.snapshot, nodes=cluster.nodes), rows)
             return None
-        return Go(*outcome(rows))
+        return Go(*summary.outcome(rows))
 
     def _stuck(self, rows, closed):
         if closed and all(m.state in states.MOVE_FINAL or m.state in ('waiting', 'unplaced')
@@ -365,7 +376,7 @@ class Work:
                 seen.error) else None
         if any(self.jobs.running((kind, recovery.id)) for kind in ('fence', 'down', 'list')):
             return None                 # it ends first: nothing is done for what is over
-        return Go('aborted', 'aborted by an operator: ' + tally(rows))
+        return Go('aborted', 'aborted by an operator: ' + summary.tally(rows))
 
     def _leave(self, recovery, rows, reason):
         now = self.clock()
@@ -440,57 +451,3 @@ class Work:
         for step in self.store.steps(recovery.id, 'enable_spare'):
             if step.state in ('done', 'intended'):      # killed before it was noted as done
                 self.store.set_mark(step.subject, spare=False, parked=False)
-
-
-def planned(placement, now):
-    """A placement as columns of a move."""
-    values = dict(priority=placement.priority, target=placement.target, reason=placement.reason)
-    if placement.target:
-        return dict(values, state='waiting')
-    if placement.left:
-        return dict(values, state='left', ended_at=now)
-    return dict(values, state='unplaced')
-
-
-def as_found(cluster, rows):
-    """The cluster with instances as they were found, which an attempt may have put into ERROR."""
-    broken = {}
-    for move in rows:
-        instance = cluster.instances.get(move.instance_id)
-        if instance is not None and instance.vm_state == 'error' != move.was:
-            broken[instance.id] = dataclasses.replace(instance, vm_state=move.was)
-    if not broken:
-        return cluster
-    return dataclasses.replace(cluster, instances={**cluster.instances, **broken})
-
-
-def tally(rows):
-    """'18 moved, 2 failed': the states of moves, counted."""
-    counts = {}
-    for move in rows:
-        counts[move.state] = counts.get(move.state, 0) + 1
-    return ', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'no instances'
-
-
-def outcome(rows):
-    """The final state of a recovery and its sentence."""
-    failed = [m for m in rows if m.state == 'failed']
-    if not failed:
-        return 'recovered', tally(rows)
-    first = failed[0]
-    return 'partial', f'{tally(rows)}; {first.name or first.instance_id}: {first.reason}'
-
-
-def describe(plan):
-    """A plan in one sentence."""
-    targets, none, left = {}, 0, 0
-    for placement in plan.placements:
-        if placement.target:
-            targets[placement.target] = targets.get(placement.target, 0) + 1
-        elif placement.left:
-            left += 1
-        else:
-            none += 1
-    parts = [f'{n} to {host}' for host, n in sorted(targets.items())]
-    parts += [f'{none} without a place'] * bool(none) + [f'{left} left alone'] * bool(left)
-    return ', '.join(parts) or 'nothing to move'

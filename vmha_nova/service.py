@@ -23,6 +23,8 @@ from vmha_nova import fencing
 from vmha_nova import messaging
 from vmha_nova import model
 from vmha_nova import nova
+from vmha_nova import planner
+from vmha_nova import recorder
 from vmha_nova import storage
 
 LOG = logging.getLogger(__name__)
@@ -125,8 +127,14 @@ def storage_on_record(conf, store_, cluster):
     if conf.fence.driver != 'storage':
         return storage.UncheckedStorage()
     found = make_storage(conf, object(), store_, lambda: cluster, None)
-    found.load()
+    found.load_backends()
     return found
+
+
+def make_planner(conf, store_, clock=clock):
+    """What answers "what would be done if these hosts died now?" from the database."""
+    return planner.Planner(store_, functools.partial(storage_on_record, conf, store_),
+                           make_policy(conf), clock)
 
 
 def named_addresses(group):
@@ -186,9 +194,12 @@ class EngineService(cotyledon.Service):
             self._storage, self._executor, steady, f'{socket.gethostname()}:{os.getpid()}',
             policy, idle=steady.take_over)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
+        self._recorder = recorder.Recorder(
+            store_, self.engine.lead, lambda: self.collector.snapshot, self._storage, policy,
+            steady, conf.collector.capacity_interval)
         self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
             ('collector', self._collect), ('engine', self._lead),
-            ('storage', self._watch_storage))]
+            ('storage', self._watch_storage), ('recorder', self._write_down))]
 
     def run(self):
         """Start everything; returns at once."""
@@ -218,17 +229,24 @@ class EngineService(cotyledon.Service):
             self.collector.wait(pause)
 
     def _watch_storage(self):
+        self._repeat('storage', self._storage.look)
+
+    def _write_down(self):
+        self._repeat('what is known of the cloud', self._recorder.look)
+
+    def _repeat(self, what, look):
+        """Look until the end; ``look`` returns the seconds until the next time."""
         said = ''
         while not self._stop.is_set():
             try:
-                pause, problem = self._storage.look(), ''
+                pause, problem = look(), ''
             except exception.VmhaError as e:
                 pause, problem = 5.0, str(e)
             except Exception as e:
-                LOG.exception('the storage could not be read')
+                LOG.exception('%s: internal error', what)
                 pause, problem = 5.0, str(e)
             if problem != said:
-                LOG.warning('storage: %s', problem or 'can be read again')
+                LOG.warning('%s: %s', what, problem or 'is well again')
                 said = problem
             self._stop.wait(pause)
 

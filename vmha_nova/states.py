@@ -84,3 +84,9 @@ def check(table, old, new):
     """Raise InvalidTransition unless ``new`` may follow ``old`` (or is the same)."""
     if new != old and new not in table.get(old, ()):
         raise exception.InvalidTransition(f'{old} -> {new}')
+
+
+def paused(pause):
+    """Why nothing begins while an operator has paused recoveries (model.Pause)."""
+    return (f'recoveries are paused by {pause.user or "an operator"}'
+            f'{": " + pause.reason if pause.reason else ""} (go on with "openstack vmha resume")')

@@ -57,6 +57,20 @@ class UncheckedStorage:
         """The cluster as it is."""
         return cluster
 
+    def foreseen(self, cluster):
+        """The cluster as it is."""
+        return cluster
+
+    def protections(self, cluster):
+        """Nothing but a word keeps hosts from writing: host -> (level, why)."""
+        return dict.fromkeys(cluster.nodes, ('word', (
+            'nothing fences it: that it can write no more is the word of whoever reports it '
+            '([fence] driver = none)')))
+
+    def fills(self, cluster):
+        """Nothing."""
+        return {}
+
     def covered(self, cluster, host, plan):
         """None that it could tell."""
         return []
@@ -151,6 +165,10 @@ class Storage:
     def load(self):
         """Take over what is on record."""
         self._recorded, self._records = self.store.clients(), self.store.disks()
+        self.load_backends()
+
+    def load_backends(self):
+        """Take over where disks were seen, which is all that a single plan takes."""
         self._backends = self.store.backends()
 
     def _load(self, term):
@@ -337,6 +355,41 @@ class Storage:
         # Not copied: there may be hundreds of thousands, and this is asked for every cycle.
         return _replaced(cluster, instances=collections.ChainMap(backings, cluster.instances))
 
+    def foreseen(self, cluster):
+        """The cluster with what backs all instances, under a fence of their hosts to come.
+
+        By what is in memory, where ``backed`` goes by the database: this is for a standing check
+        of all hosts, and is never acted on.
+        """
+        whole = {host for host, (known, all_) in self._known().items() if all_}
+        records = dict(self._records)   # another thread changes them
+        return _replaced(cluster, instances={ident: _replaced(i, backing=disks.backing(
+            i, records.get(ident), i.host in whole))
+            for ident, i in cluster.instances.items()})
+
+    def _known(self):
+        """Host -> (IPs of its clients on record, whether a fence will hold for all of them)."""
+        seen, owned = collections.defaultdict(set), collections.defaultdict(set)
+        for client, (host, _user, _at) in list(self._recorded.items()):
+            seen[host].add(disks.ip_of(client))
+        for record in list(self._records.values()):
+            seen[record.host].update(disks.ip_of(c) for some in record.images.values()
+                                     for c in some)
+        for ip, host in self._owner(self._snapshot().nodes).items() if self.map else ():
+            owned[host].add(ip)
+        return {h: (ips, self._ranged and bool(ips) and ips <= owned[h])
+                for h, ips in seen.items()}
+
+    def protections(self, cluster):
+        """What keeps hosts from writing once they are said to be dead: host -> (level, why)."""
+        known = self._known()
+        return {host: _protection(*known.get(host, ((), False))) for host in cluster.nodes}
+
+    def fills(self, cluster):
+        """Host -> how full the storage is without it (disks.fill_without)."""
+        usage = {n['id']: (n['kb'], n['kb_used']) for n in self.ceph.ask('osd df')['nodes']}
+        return disks.fill_without(cluster.nodes, self.map, usage) if self.map else {}
+
     def covered(self, cluster, host, plan):
         """The ids of the instances of a host for which a fence by this plan will be enough.
 
@@ -423,6 +476,17 @@ class Storage:
         except exception.VmhaError as e:
             LOG.info('the manager: %s', e)
         return '; '.join(f'pool {pool}: {text}' for pool, text in sorted(problems.items()))
+
+
+def _protection(known, whole):
+    if not known:
+        return 'none', ('no storage client of it was ever seen, so that none can be fenced: it '
+                        'has not run an instance yet, or uses the storage at an address that is '
+                        'not known ([ceph] host_addresses)')
+    if whole:
+        return 'storage', 'its addresses are shut out of the storage before anything is moved'
+    return 'storage', ('its clients on record are shut out of the storage before anything is '
+                       'moved; an instance whose client is not on record waits')
 
 
 _replaced = dataclasses.replace

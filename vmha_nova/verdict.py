@@ -44,7 +44,7 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
         return _unknown(failure, cluster)
     if node.maintenance and not failure.forced:
         return Verdict(DISMISS, f'{failure.host} is in maintenance; end it with '
-                                f'"vmha-manage host set {failure.host} --no-maintenance"')
+                                f'"openstack vmha host set {failure.host} --no-maintenance"')
     if trust == 'act':
         beat = node.heartbeat
         if not failure.forced and beat and failure.detected_at and (

@@ -391,7 +391,8 @@ class HelperTest(Case):
              t.instance('d', 's1')])
         plans = dict(decide.capacity_check(cluster, model.Policy(), t.NOW))
         self.assertEqual(
-            {'n1': [('a', '')], 'n2': [('b', 'n1')], 'n3': [('c', 's1')]},
+            {'n1': [('a', '')], 'n2': [('b', 'n1')], 'n3': [('c', 's1')],
+             's1': [('d', 'n3')]},
             {host: [(p.instance.id, p.target) for p in plan.placements]
              for host, plan in plans.items()})
         self.assertEqual(('s1',), plans['n3'].spares)

@@ -270,7 +270,7 @@ class BadReportTest(Base):
         world.settle(20)
         events = [e for e in world.store.events() if e.kind == 'spares']
         self.assertEqual(1, len(events))
-        self.assertIn('vmha-manage host set', events[0].text)
+        self.assertIn('openstack vmha host set', events[0].text)
         world.die('c1')
         world.run(world.over)           # c2 has room
         self.assertRecovered(world)

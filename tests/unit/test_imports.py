@@ -18,7 +18,8 @@ LONGEST = 500       # lines; a longer module is two modules
 # What a module may import of this package. A name stands for the package below it as well (db for
 # db.store), and a module may import what is in the same package (db.store may import db.models).
 VALUES = {'exception', 'model', 'states'}
-JUDGEMENT = {'decide', 'disks', 'rules', 'verdict'}
+JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'rules', 'summary',
+             'verdict'}
 ADAPTERS = {'ceph', 'fencing', 'messaging', 'nova'}
 IMPORTS = {
     # values, and what is worked out of them without I/O
@@ -30,6 +31,9 @@ IMPORTS = {
     'rules': {'model', 'states'},
     'decide': {'model', 'rules', 'states'},
     'disks': {'model'},
+    'marks': {'model'},
+    'capacity': {'decide', 'disks', 'model'},
+    'summary': set(),
     'views': {'model', 'states'},
     # what speaks to the outside
     'ceph': VALUES,
@@ -42,8 +46,8 @@ IMPORTS = {
     'collector': VALUES | JUDGEMENT | {'db'},
     'storage': VALUES | {'disks'},
     'preflight': {'disks', 'model', 'rules'},
-    'planner': VALUES | JUDGEMENT | {'db', 'storage'},
-    'capacity': VALUES | JUDGEMENT | {'planner'},
+    'planner': VALUES | JUDGEMENT | {'db'},
+    'recorder': VALUES | JUDGEMENT | {'db'},
     'metrics': VALUES,
     'notifier': VALUES | {'messaging'},
     'jobs': set(),
@@ -60,8 +64,8 @@ IMPORTS = {
     'osc': set(),
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
-        'capacity', 'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
-        'notifier', 'planner', 'recovery', 'storage'},
+        'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
+        'notifier', 'planner', 'recorder', 'recovery', 'storage'},
     'version': set(),
     'wsgi': VALUES | {'api', 'conf', 'db', 'metrics', 'planner', 'service', 'version'},
     'cmd': VALUES | JUDGEMENT | ADAPTERS | {

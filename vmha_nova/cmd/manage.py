@@ -17,8 +17,8 @@ import prettytable
 from vmha_nova.conf import opts
 from vmha_nova import decide
 from vmha_nova import disks
-from vmha_nova import engine
 from vmha_nova import exception
+from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import service
 from vmha_nova import states
@@ -168,7 +168,7 @@ def _cluster(conf, store):
     cluster = dataclasses.replace(cluster, nodes={
         host: dataclasses.replace(node, cpu_share=loads[host][0], cpu_share_at=loads[host][1])
         if host in loads else node for host, node in cluster.nodes.items()})
-    cluster = engine.with_marks(cluster, store.marks())
+    cluster = marks.with_marks(cluster, store.marks(), service.clock())
     return service.storage_on_record(conf, store, cluster).with_backends(cluster)
 
 

@@ -25,9 +25,9 @@ import oslo_messaging
 
 from vmha_nova.conf import opts
 from vmha_nova import disks
-from vmha_nova import engine
 from vmha_nova import exception
 from vmha_nova import messaging
+from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import preflight
 from vmha_nova import service
@@ -129,7 +129,7 @@ class Gathering:
         return cluster
 
     def _on_record(self, store, cluster):
-        cluster = engine.with_marks(cluster, store.marks())
+        cluster = marks.with_marks(cluster, store.marks(), service.clock())
         known = service.storage_on_record(self._conf, store, cluster)
         cluster = known.with_backends(cluster)
         for host in cluster.by_host:

@@ -49,16 +49,19 @@ class Database:
         except (db_exception.DBError, sa.exc.SQLAlchemyError) as e:
             raise exception.StoreUnavailable(f'database: {str(e).splitlines()[0]}') from e
 
-    def _reader(self):
-        return self._session(self._manager.reader)
-
     def _writer(self):
         return self._session(self._manager.writer)
 
-    # What the siblings of this module read with.
     def reading(self):
         """A session to read with; raises StoreUnavailable for what the database refuses."""
-        return self._reader()
+        return self._session(self._manager.reader)
+
+    @contextlib.contextmanager
+    def leading(self, term):
+        """A session to write with in the name of the leading engine; TermLost."""
+        with self._writer() as session:
+            self._leading(session, term)
+            yield session
 
     def _leading(self, session, term):
         """Take the leader row for this transaction; TermLost if it is another engine's."""
@@ -82,7 +85,7 @@ class Database:
 
     def version(self):
         """The schema's version, '' where there is none."""
-        with self._reader() as session:
+        with self.reading() as session:
             if not sa.inspect(session.connection()).has_table('alembic_version'):
                 return ''
             return session.execute(sa.text('SELECT version_num FROM alembic_version')).scalar()
@@ -117,7 +120,7 @@ class Database:
 
     def leader(self):
         """Who leads or has led last: model.Leader; None before any engine ran."""
-        with self._reader() as session:
+        with self.reading() as session:
             row = session.get(models.Leader, 1)
             return None if row is None else record(model.Leader, row)
 

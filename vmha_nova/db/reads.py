@@ -15,7 +15,7 @@ class Reads(base.Database):
     """See the module."""
 
     def _all(self, cls, query):
-        with self._reader() as session:
+        with self.reading() as session:
             return [base.record(cls, row) for row in session.scalars(query)]
 
     def marks(self):
@@ -24,7 +24,7 @@ class Reads(base.Database):
 
     def paused(self):
         """Whether an operator has stopped new recoveries: model.Pause."""
-        with self._reader() as session:
+        with self.reading() as session:
             row = session.get(models.Pause, 1)
             return model.Pause() if row is None else base.record(model.Pause, row)
 
@@ -33,7 +33,7 @@ class Reads(base.Database):
 
         None before any engine has.
         """
-        with self._reader() as session:
+        with self.reading() as session:
             row = session.get(models.Snapshot, 1)
             return None if row is None else base.record(model.SnapshotInfo, row)
 
@@ -44,7 +44,7 @@ class Reads(base.Database):
 
     def loads(self):
         """The measured CPU shares: host -> (share, when it was measured)."""
-        with self._reader() as session:
+        with self.reading() as session:
             return {row.host: (row.cpu_share, row.cpu_share_at)
                     for row in session.scalars(sa.select(models.NodeLoad))}
 
@@ -52,13 +52,13 @@ class Reads(base.Database):
         """Clients of the storage seen at hosts: client -> (host, user, when)."""
         table = models.StorageClient
         query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
-        with self._reader() as session:
+        with self.reading() as session:
             return {row.client: (row.host, row.user, row.seen_at)
                     for row in session.scalars(query)}
 
     def backends(self):
         """Where disks of hosts' instances were last seen: host -> backend, '': in several."""
-        with self._reader() as session:
+        with self.reading() as session:
             return {row.host: row.backend
                     for row in session.scalars(sa.select(models.HostBackend))}
 
@@ -87,7 +87,7 @@ class Reads(base.Database):
 
     def recovery(self, recovery_id):
         """One recovery; NotFound."""
-        with self._reader() as session:
+        with self.reading() as session:
             row = session.get(models.Recovery, recovery_id)
             if row is None:
                 raise exception.NotFound(f'no recovery {recovery_id}')

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from vmha_nova.db import base
 from vmha_nova.db import models
 from vmha_nova.db import reads
+from vmha_nova.db import snapshot
 from vmha_nova import exception
 from vmha_nova import model
 from vmha_nova import states
@@ -148,7 +149,7 @@ class Store(reads.Reads):
             for client, (host, user, at) in seen.items():
                 session.merge(models.StorageClient(client=client, host=host, user=user,
                                                    seen_at=at))
-            for some in _batches(forgotten):
+            for some in snapshot.batches(forgotten):
                 session.execute(sa.delete(models.StorageClient).where(
                     models.StorageClient.client.in_(some)))
 
@@ -165,7 +166,7 @@ class Store(reads.Reads):
             self._leading(session, term)
             for record in records:
                 session.merge(models.DiskRecord(**dataclasses.asdict(record)))
-            for some in _batches(forgotten):
+            for some in snapshot.batches(forgotten):
                 session.execute(sa.delete(models.DiskRecord).where(
                     models.DiskRecord.instance_id.in_(some)))
 
@@ -295,9 +296,3 @@ class Store(reads.Reads):
         return dict(session.execute(
             sa.select(models.Move.state, sa.func.count()).where(
                 models.Move.recovery_id == recovery_id).group_by(models.Move.state)).all())
-
-
-def _batches(items, size=500):
-    """The items in lists of no more than ``size``: a statement takes only so many values."""
-    items = list(items)
-    return (items[at:at + size] for at in range(0, len(items), size))

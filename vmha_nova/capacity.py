@@ -1,0 +1,41 @@
+"""Pure: does the death of each host fit? The standing check, host by host."""
+
+import typing
+
+from vmha_nova import decide
+from vmha_nova import disks
+from vmha_nova import model
+
+
+def check(cluster: model.Cluster, policy: model.Policy, now,
+          protections: typing.Mapping[str, tuple[str, str]],
+          fills: typing.Mapping[str, float]) -> typing.Iterator[model.Capacity]:
+    """Yield what the death of each host would mean: hosts with instances first, then the others.
+
+    :param cluster: with marks, backends and what backs the instances
+    :param protections: host -> (level, why): what keeps it from writing once it is dead
+    :param fills: host -> how full the storage is without it, of hosts of which that is known
+
+    Each step takes about as long as placing the instances of the host does.
+    """
+    for host, plan in decide.capacity_check(cluster, policy, now):
+        yield _capacity(host, plan, cluster, now, protections, fills)
+    for host in sorted(cluster.nodes):
+        if not cluster.by_host.get(host):
+            yield _capacity(host, model.Plan(), cluster, now, protections, fills)
+
+
+def _capacity(host, plan, cluster, now, protections, fills):
+    left = [p for p in plan.placements if p.left]
+    unplaced = [p for p in plan.placements if not p.left and not p.target]
+    level, why = protections.get(host, ('none', 'Nova has no such compute node'))
+    node, fill = cluster.nodes.get(host), fills.get(host)
+    if node is not None and node.maintenance:
+        level, why = 'none', 'it is in maintenance: reports about it are dismissed'
+    return model.Capacity(
+        host=host, checked_at=now, instances=len(plan.placements),
+        placeable=len(plan.placements) - len(left) - len(unplaced), unplaced=len(unplaced),
+        unprotectable=len(left), fits=not unplaced and (fill is None or fill <= disks.FULL),
+        storage_fill=fill, protection=level, protection_reason=why, spares=plan.spares,
+        problems=tuple(dict(instance_id=p.instance.id, name=p.instance.name, left=p.left,
+                            reason=p.reason) for p in [*unplaced, *left]))
