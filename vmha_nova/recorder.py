@@ -83,13 +83,12 @@ class Recorder:
         for host, node in cluster.nodes.items():
             count, backend = len(cluster.by_host.get(host, ())), marked.nodes[host].backend
             known = self._nodes.get(host)
-            if known is not None and known[:3] == (node, backend, count) and (
-                    known[0] is node):
+            if known is not None and known[0] is node and known[1:3] == (backend, count):
                 kept[host] = known
                 continue
             # A node is another one with each heartbeat, which is not written.
             written = snapshot.NodeRow(
-                snapshot.without_heartbeat(node), backend, count,
+                snapshot.as_written(node), backend, count,
                 decide.load(node, self._policy, now))
             kept[host] = node, backend, count, written
             if known is None or known[3] != written:

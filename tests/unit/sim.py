@@ -20,6 +20,8 @@ from vmha_nova import exception
 from vmha_nova import fencing
 from vmha_nova import model
 from vmha_nova import nova
+from vmha_nova import planner
+from vmha_nova import recorder
 from vmha_nova import storage
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
@@ -334,6 +336,27 @@ class World:
         self.engine = engine.Engine(
             store_, nova_, self.collector, fence, self.storage, self.executor, self.ours, 'e',
             self.policy, idle=self.ours.take_over)
+        self.recorder = recorder.Recorder(
+            store_, self.engine.lead, lambda: self.collector.snapshot, self.storage, self.policy,
+            self.ours)
+        self.planner = planner.Planner(self.store, self._on_record, self.policy, self.ours)
+
+    def _on_record(self, cluster):
+        """The storage as a process sees it that only reads the database."""
+        if not self.ceph:
+            return storage.UncheckedStorage()
+        found = storage.Storage(None, self.store, lambda: cluster, None, self.ours,
+                                disks.Pools(('vms',), ('volumes',), ('images',)),
+                                ranged=self.ranged, everywhere=self.everywhere)
+        found.load_backends()
+        return found
+
+    def write_down(self):
+        """What the recorder's thread does in some seconds."""
+        for _ in range(100):
+            if self.recorder.look() > 0:
+                return
+        raise AssertionError('the check of all hosts does not end')
 
     def step(self, seconds=0.5):
         """One cycle; a killed engine is replaced in the next one."""

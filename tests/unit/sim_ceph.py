@@ -29,6 +29,7 @@ class SimCeph:
         self.not_active = {}            # pool -> why
         self.late = set()               # OSDs that do not take new maps
         self.osd_down = set()           # hosts whose OSD is down though they live
+        self.used = 0.3                 # of each OSD
         self.doubles = []
         self.calls = []
         self._numbers = itertools.count(1)
@@ -81,6 +82,12 @@ class SimCeph:
             pools={p: model.Pool(n, p, 3, 2) for n, p in enumerate(
                 ('vms', 'volumes', 'images'))},
             entries=frozenset(self.entries), ranges=frozenset(self.ranges))
+
+    def ask(self, prefix):
+        """The raw answer of a command; the only one is osd df."""
+        self._ask(prefix)
+        return {'nodes': [{'id': n, 'kb': 1000, 'kb_used': int(1000 * self.used)}
+                          for n in range(len(self.ips))]}
 
     def clients(self):
         self._ask('clients')

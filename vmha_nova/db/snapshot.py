@@ -1,7 +1,8 @@
 """The cloud as the engine sees it, written down for who only reads.
 
-The operator's marks, heartbeats and what backs an instance are not in it: the first are rows of
-their own, the second change all the time, the third follows from rows of the storage.
+The operator's marks, heartbeats, times of looks and what backs an instance are not in it: the
+first are rows of their own, the next change all the time, and the last follows from rows of the
+storage.
 """
 
 import collections
@@ -15,9 +16,9 @@ from vmha_nova.db import models
 from vmha_nova import model
 
 BATCH = 500                             # rows of a transaction, and values of a statement
-NODE_LEFT_OUT = frozenset({'heartbeat', 'spare', 'pool', 'maintenance', 'parked', 'backend'})
+NODE_LEFT_OUT = frozenset({
+    'heartbeat', 'usage_at', 'spare', 'pool', 'maintenance', 'parked', 'backend'})
 INSTANCE_LEFT_OUT = frozenset({'backing'})
-_TIMES = ('usage_at', 'cpu_share_at')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,17 +160,16 @@ def _plain(value):
     return value if isinstance(value, (str, int, float, bool, type(None))) else dict(value)
 
 
-def without_heartbeat(node):
-    """The node as it is written; equal for two that differ in nothing else."""
-    return dataclasses.replace(node, heartbeat=None)
+def as_written(node):
+    """The node without what changes all the time and is not written."""
+    return dataclasses.replace(node, heartbeat=None, usage_at=None)
 
 
 def decode_node(host, record):
     """A ComputeNode from its record."""
     values = dict(record, host=host)
-    for name in _TIMES:
-        if values.get(name):
-            values[name] = datetime.datetime.fromisoformat(values[name])
+    if values.get('cpu_share_at'):
+        values['cpu_share_at'] = datetime.datetime.fromisoformat(values['cpu_share_at'])
     values['traits'] = frozenset(values.get('traits', ()))
     values['aggregates'] = tuple(
         model.Aggregate(**a) for a in values.get('aggregates', ()))

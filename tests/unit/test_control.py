@@ -1,0 +1,165 @@
+"""What an operator says to the engine through rows: pause, maintenance for a time; and what it
+tells in return, in rows of the outbox."""
+
+import datetime
+
+from tests.unit import test_engine
+from vmha_nova import exception
+from vmha_nova import views
+
+
+class PauseTest(test_engine.Base):
+    def test_a_dead_host_waits_until_the_pause_is_over(self):
+        world = self.world()
+        world.store.pause(True, 'the network is being changed', 'ann')
+        world.die('c1')
+        world.settle(30)
+        report, = world.store.failures()
+        self.assertEqual('checking', report.state)
+        self.assertIn('paused by ann: the network is being changed', report.detail)
+        self.assertIn('no heartbeat of c1', report.detail)
+        self.assertEqual(([], []), (world.store.recoveries(), self.acts(world, 'force_down')))
+        world.store.pause(False)
+        world.run(world.over)
+        self.assertRecovered(world)
+
+    def test_nor_does_one_begin_on_which_an_operator_insists(self):
+        world = self.world()
+        world.store.pause(True)
+        world.die('c1', forced=True)
+        world.settle(30)
+        self.assertEqual([], world.store.recoveries())
+
+    def test_what_has_begun_goes_on(self):
+        world = self.world(window=1)
+        world.die('c1')
+        world.run(lambda: world.store.recoveries() and any(
+            m.state == 'moved' for m in world.moves().values()))
+        world.store.pause(True)
+        world.run(world.over)
+        self.assertRecovered(world)
+
+    def test_what_has_not_is_held_and_then_goes_on_by_itself(self):
+        world = self.world(max_recoveries=1)
+        world.nova.boot('c2', 1, 'second')
+        world.nova.rebuild = 30.0
+        world.settle()
+        world.die('c1')
+        world.run(lambda: world.store.recoveries() and (
+            world.store.recoveries()[0].state == 'moving'))
+        world.die('c2')
+        world.run(lambda: any(r.state == 'held' for r in world.store.recoveries()))
+        held, = (r for r in world.store.recoveries() if r.state == 'held')
+        world.store.wish(held.id, 'approve')
+        world.store.pause(True, user='ann')
+        world.settle(3)
+        self.assertIn('paused by ann', world.store.recovery(held.id).reason)
+        world.store.pause(False)
+        world.run(world.over)
+        self.assertEqual({'recovered'}, {r.state for r in world.store.recoveries()})
+
+    def test_a_host_that_comes_back_meanwhile_is_dismissed(self):
+        world = self.world()
+        world.store.pause(True)
+        world.die('c1')
+        world.settle(10)
+        world.nova.hosts['c1'].alive = world.nova.hosts['c1'].powered = True
+        world.settle(10)
+        self.assertEqual('dismissed', world.store.failures()[0].state)
+        world.store.pause(False)
+        world.settle(20)
+        self.assertEqual([], world.store.recoveries())
+
+
+class MaintenanceTest(test_engine.Base):
+    def test_it_ends_by_itself_and_reports_count_again(self):
+        world = self.world()
+        until = world.ours() + datetime.timedelta(seconds=20)
+        world.store.set_mark('c1', maintenance=True, maintenance_until=until)
+        world.die('c1')
+        world.settle(10)
+        self.assertEqual('dismissed', world.store.failures()[0].state)
+        self.assertIn('in maintenance', world.store.failures()[0].detail)
+        world.settle(15)
+        mark = world.store.marks()['c1']
+        self.assertEqual((False, None), (mark.maintenance, mark.maintenance_until))
+        self.assertIn('the time of its maintenance is over', world.store.events()[-1].text)
+        world.store.report_failure('c1', 'test', 'still dead')
+        world.run(world.over)
+        self.assertRecovered(world)
+
+    def test_no_target_until_then_and_then_it_is_one(self):
+        world = self.world(spares_only=True)
+        until = world.ours() + datetime.timedelta(seconds=40)
+        world.store.set_mark('s1', maintenance=True, maintenance_until=until)
+        world.die('c1')
+        world.run(lambda: world.store.recoveries() and
+                  world.store.recoveries()[0].state == 'held')
+        self.assertIn('maintenance', world.moves()['run0'].reason)
+        world.run(world.over)
+        self.assertGreater(world.ours(), until)
+        self.assertRecovered(world)
+
+    def test_what_ends_it_by_hand_ends_its_time_too(self):
+        world = self.world()
+        until = world.ours() + datetime.timedelta(seconds=20)
+        world.store.set_mark('c1', maintenance=True, maintenance_until=until)
+        world.store.set_mark('c1', maintenance=False)
+        world.store.set_mark('c1', maintenance=True)
+        world.settle(30)
+        self.assertTrue(world.store.marks()['c1'].maintenance)
+
+
+class OutboxTest(test_engine.Base):
+    def told(self, world):
+        return [n.event_type for n in world.store.outbox(1000)]
+
+    def test_a_recovery_is_told_of_step_by_step(self):
+        world = self.world()
+        world.store.sent(world.engine.term, [n.id for n in world.store.outbox()])
+        world.die('c1')
+        world.run(world.over)
+        told = self.told(world)
+        self.assertEqual(
+            ['vmha.host.reported', 'vmha.host.checking', 'vmha.host.accepted',
+             'vmha.recovery.confirmed'], told[:4])
+        self.assertEqual(
+            ['confirmed', 'fenced', 'down_in_nova', 'moving', 'recovered'],
+            [e.rpartition('.')[2] for e in told if e.startswith('vmha.recovery.')])
+        for state, count in (('waiting', 8), ('sending', 8), ('accepted', 8), ('moved', 8)):
+            self.assertEqual(count, told.count(f'vmha.move.{state}'), state)
+        last = world.store.outbox(1000)[told.index('vmha.recovery.recovered')]
+        recovery = world.store.recoveries()[0]
+        self.assertEqual(views.recovery(recovery, {'moved': 8}), last.payload)
+        moved = [n.payload for n in world.store.outbox(1000) if n.event_type == 'vmha.move.moved']
+        self.assertEqual({m.instance_id: dict(views.move(m), host='c1')
+                          for m in world.moves().values()},
+                         {m['instance_id']: m for m in moved})
+
+    def test_nothing_is_told_that_was_not_written(self):
+        """A transaction that fails takes what it would have told of with it."""
+        world = self.world()
+        before = self.told(world)
+        recovery = world.store.recoveries()
+        self.assertEqual([], recovery)
+        world.store.take_lead('another')
+        world.die('c1')
+        with self.assertRaises(exception.TermLost):
+            world.store.set_failure(world.engine.term, 1, 'dismissed')
+        self.assertEqual([*before, 'vmha.host.reported'], self.told(world))
+
+    def test_a_host_that_is_back_and_marks(self):
+        world = self.world()
+        world.die('c1')
+        world.run(world.over)
+        self.assertNotIn('vmha.host.released', self.told(world))
+        host = world.nova.hosts['c1']
+        host.alive, host.enabled, host.forced_down = True, True, False
+        world.nova.restart_compute('c1')
+        world.settle(10)
+        self.assertIn('vmha.host.released', self.told(world))
+        world.store.set_mark('c1', spare=True)
+        world.store.set_mark('c1', spare=True)
+        told = [n for n in world.store.outbox(1000) if n.event_type == 'vmha.host.updated'
+                and n.payload['host'] == 'c1']
+        self.assertEqual([True], [n.payload['spare'] for n in told])
