@@ -71,7 +71,7 @@ def db_version(args, conf, store):
 
 def host_list(args, conf, store):
     """List the marks of hosts."""
-    _show(args, ('host', 'spare', 'pool', 'maintenance', 'backend', 'parked'),
+    _show(args, ('host', 'spare', 'pool', 'maintenance', 'maintenance_until', 'backend', 'parked'),
           _dicts(store.marks().values()))
 
 
@@ -148,6 +148,18 @@ def _wish(word):
         print(f'recovery {args.id}: the engine is asked to {word}')
     command.__doc__ = WISHES[word]
     return command
+
+
+def pause(args, conf, store):
+    """Stop new recoveries from starting; those under way go on."""
+    store.pause(True, args.reason, getpass.getuser())
+    print('recoveries are paused; "vmha-manage recovery resume" lets them start again')
+
+
+def resume(args, conf, store):
+    """Let recoveries start again."""
+    store.pause(False, '', getpass.getuser())
+    print('recoveries may start')
 
 
 def event_list(args, conf, store):
@@ -244,6 +256,8 @@ def _parser():
                                 help='do not check the evidence: you know that it is dead')))
     command('recovery', 'list', recovery_list, limit)
     command('recovery', 'show', recovery_show, ident)
+    command('recovery', 'pause', pause, (('--reason',), dict(default='', help='for others')))
+    command('recovery', 'resume', resume)
     for word in WISHES:
         command('recovery', word, _wish(word), ident)
     command('event', 'list', event_list, limit)

@@ -4,6 +4,7 @@ from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
 
+from vmha_nova.conf import api
 from vmha_nova.conf import ceph
 from vmha_nova.conf import collector
 from vmha_nova.conf import detection
@@ -12,7 +13,7 @@ from vmha_nova.conf import notifications
 from vmha_nova.conf import recovery
 from vmha_nova.conf import service_credentials
 
-GROUPS = (ceph, collector, detection, fence, notifications, recovery, service_credentials)
+GROUPS = (api, ceph, collector, detection, fence, notifications, recovery, service_credentials)
 DEFAULT_DATABASE = 'sqlite:////var/lib/vmha/vmha.sqlite'
 
 
