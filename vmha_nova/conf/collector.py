@@ -12,6 +12,6 @@ OPTS = [
     cfg.FloatOpt('full_interval', default=3600.0, min=60.0,
                  help='Seconds between full lists of all instances.'),
     cfg.FloatOpt('capacity_interval', default=60.0, min=5.0,
-                 help='Seconds between checks whether the death of each host fits. While a host is '
-                      'being recovered they wait.'),
+                 help='Seconds between checks whether the death of each host fits. While a '
+                      'host is being recovered they wait.'),
 ]
