@@ -1,0 +1,239 @@
+"""The WSGI application: the table of routes in Flask, wrapped in middleware.
+
+From the outside in: the request id, the address a proxy was asked for, what is measured and what
+nobody has caught, the health check, the token, the routes.
+"""
+
+import datetime
+import functools
+import http
+import json
+import logging
+import re
+import time
+
+import flask
+from keystonemiddleware import auth_token
+from oslo_context import context
+from oslo_middleware import healthcheck
+from oslo_middleware import http_proxy_to_wsgi
+from oslo_middleware import request_id
+
+from vmha_nova.api import check
+from vmha_nova.api import errors
+from vmha_nova.api.errors import Refused
+from vmha_nova.api import openapi
+from vmha_nova.api import routes
+from vmha_nova.api import schemas
+from vmha_nova.api import wire
+from vmha_nova.db import pages
+from vmha_nova import policies
+
+LOG = logging.getLogger(__name__)
+JSON = 'application/json'
+HEALTHCHECK = '/healthcheck'
+
+# In the WSGI environment.
+ROUTE = 'vmha.route'                    # the path of the route that answers
+REACHED = 'vmha.reached'                # auth_token has let the request through
+VERSIONED = 'vmha.versioned'            # headers that say which version of the API answers
+
+
+def _now():
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def create(conf, store, planner, fence_name, metrics=None, clock=_now):
+    """The application.
+
+    :param conf: oslo.config, with [api]; the middleware registers what it needs
+    :param store: db.store.Store
+    :param planner: has .plan(hosts) -> model.Forecast
+    :param fence_name: the fence's driver, to be shown
+    :param metrics: has .exposition() -> (bytes, content type) and .observe_request(method,
+                    route, status, seconds); None: there are none
+    """
+    service = wire.Service(store, pages.Pages(store), planner, clock, fence_name, metrics)
+    document = functools.lru_cache(lambda: json.dumps(openapi.make(table)).encode())
+    table = routes.table(conf.api.max_limit, lambda _call: wire.Answer(document()),
+                         metrics is not None)
+    inside = _flask(conf, service, table)
+    public = {route.path for route in table if not route.policy} | {''}
+    served = _Doors(inside, _Token(inside, conf), healthcheck.Healthcheck(None, conf), public)
+    made = _Outermost(served, metrics)
+    return request_id.RequestId(http_proxy_to_wsgi.HTTPProxyToWSGI(made, conf))
+
+
+# -- the layers ----------------------------------------------------------------------------------
+class _Outermost:
+    """Measures requests, and answers for an error that nobody has caught."""
+
+    def __init__(self, app, metrics):
+        self._app = app
+        self._metrics = metrics
+
+    def __call__(self, environ, start_response):
+        begun, status = time.monotonic(), [500]
+
+        def start(line, headers, exc_info=None):
+            status[0] = int(line.split(' ', 1)[0])
+            return start_response(line, headers, exc_info)
+        try:
+            return self._app(environ, start)
+        except Exception as e:
+            return _refuse(environ, start, *errors.explain(e))
+        finally:
+            if self._metrics is not None:
+                self._metrics.observe_request(
+                    environ.get('REQUEST_METHOD', ''), environ.get(ROUTE, ''), status[0],
+                    time.monotonic() - begun)
+
+
+class _Doors:
+    """Which requests need a token."""
+
+    def __init__(self, open_, locked, health, public):
+        self._open = open_
+        self._locked = locked
+        self._health = health
+        self._public = public
+
+    def __call__(self, environ, start_response):
+        path = environ.get('PATH_INFO', '')
+        if path == HEALTHCHECK:
+            environ[ROUTE] = path
+            return self._health(environ, start_response)
+        return (self._open if path in self._public else self._locked)(environ, start_response)
+
+
+class _Token:
+    """keystonemiddleware's auth_token, whose refusals take the form of all others."""
+
+    def __init__(self, app, conf):
+        self._auth = auth_token.AuthProtocol(self._reached(app), dict(oslo_config_config=conf))
+
+    @staticmethod
+    def _reached(app):
+        def reached(environ, start_response):
+            environ[REACHED] = True
+            return app(environ, start_response)
+        return reached
+
+    def __call__(self, environ, start_response):
+        said = []
+
+        def start(line, headers, exc_info=None):
+            if environ.get(REACHED):
+                return start_response(line, headers, exc_info)
+            said[:] = [int(line.split(' ', 1)[0]), headers]
+        try:
+            body = self._auth(environ, start)
+        except Exception:
+            if environ.get(REACHED):
+                raise
+            LOG.exception('a token could not be checked')
+            return _refuse(environ, start_response, 503, errors.KEYSTONE_AWAY)
+        if environ.get(REACHED):
+            return body
+        status, headers = said
+        kept = {k: v for k, v in headers if k.lower() == 'www-authenticate'}
+        words = errors.KEYSTONE_AWAY if status == 503 else errors.WORDS.get(status, '')
+        return _refuse(environ, start_response, status, words, kept)
+
+
+def _refuse(environ, start_response, status, detail, headers=None, more=None):
+    body = errors.body(environ, status, detail, more).encode()
+    start_response(f'{status} {http.HTTPStatus(status).phrase}', [
+        ('Content-Type', JSON), ('Content-Length', str(len(body))), *(headers or {}).items()])
+    return [body]
+
+
+# -- the routes ----------------------------------------------------------------------------------
+def _flask(conf, service, table):
+    app = flask.Flask('vmha_nova.api', static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=conf.api.max_body, PROPAGATE_EXCEPTIONS=True)
+    app.url_map.merge_slashes = False
+    enforcer = policies.enforcer(conf)
+    for route in table:
+        path = re.sub('{([a-z_]+)}', r'<\1>', route.path)
+        app.add_url_rule(path, route.name, _View(route, service, enforcer),
+                         methods=[route.method], provide_automatic_options=False)
+    app.before_request(functools.partial(_limit, conf.api.max_body))
+    app.register_error_handler(Exception, _error)
+    return app
+
+
+def _limit(longest):
+    # Before the token's rights: of a body that is too long nothing is read.
+    if (flask.request.content_length or 0) > longest:
+        raise Refused(413, f'The body is longer than {longest} bytes ([api] max_body).')
+
+
+def _error(error):
+    status, detail, headers, more = errors.explain(error)
+    environ = flask.request.environ
+    return flask.Response(errors.body(environ, status, detail, more), status,
+                          dict(environ.get(VERSIONED, ()), **headers), content_type=JSON)
+
+
+class _View:
+    """Serves one route."""
+
+    def __init__(self, route, service, enforcer):
+        self._route = route
+        self._service = service
+        self._enforcer = enforcer
+        self._defaults = {name: schema['default']
+                          for name, schema in route.query['properties'].items()
+                          if 'default' in schema}
+        self._query = check.validator(route.query)
+        self._body = check.validator(route.body) if route.body else None
+        self._path = {name: check.validator(schemas.PATHS[name])
+                      for name in re.findall('{([a-z_]+)}', route.path)}
+
+    def __call__(self, **path):
+        request, route = flask.request, self._route
+        request.environ[ROUTE] = route.path
+        if openapi.versioned(route):
+            version = check.microversion(request.headers.get(check.VERSION_HEADER))
+            request.environ[VERSIONED] = {
+                check.VERSION_HEADER: f'{check.SERVICE_TYPE} {version}',
+                'Vary': check.VERSION_HEADER}
+        user = context.RequestContext.from_environ(request.environ)
+        allow = functools.partial(_allow, self._enforcer, user)
+        if route.policy:
+            allow(route.policy)
+        root = request.host_url.rstrip('/') + request.script_root
+        answer = route.handler(wire.Call(
+            service=self._service, user=user, allow=allow, root=root,
+            url=root + request.path,
+            path={name: check.part(self._path[name], text) for name, text in path.items()},
+            query=dict(self._defaults, **check.parameters(
+                self._query, request.args.items(multi=True))),
+            body=self._read(request)))
+        body = answer.body
+        if not isinstance(body, bytes):
+            body = json.dumps(body, separators=(',', ':'))
+        return flask.Response(body, answer.status, request.environ.get(VERSIONED),
+                              content_type=answer.content_type)
+
+    def _read(self, request):
+        if self._body is None:
+            return None
+        if request.mimetype != JSON:
+            raise Refused(415, f'The body must be {JSON}, not '
+                               f'{check.short(request.mimetype or "nothing")}.')
+        value = check.document(request.get_data(cache=False))
+        check.against(self._body, value, 'body')
+        return value
+
+
+def _allow(enforcer, user, rule):
+    """Refuse the request unless the user may."""
+    if enforcer.authorize(rule, {}, user):
+        return
+    wanted = re.sub(r'rule:(\w+)', lambda m: str(enforcer.rules[m[1]]),
+                    str(enforcer.rules[rule]))
+    where = 'the whole system' if user.system_scope else f'project {user.project_name}'
+    raise Refused(403, f'Policy {rule} does not allow this: it wants {wanted}, and the token is '
+                       f'for the roles {", ".join(user.roles) or "(none)"} on {where}.')
