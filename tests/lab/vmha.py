@@ -63,9 +63,9 @@ def sections(lab_state, connection, log_file):
     return {
         'DEFAULT': {'transport_url': lab_state.urls['transport_url'], 'log_file': log_file},
         'service_credentials': account,
+        # Without memcached_servers, so that a token counts as long as Keystone says.
         'keystone_authtoken': {
             **account, 'www_authenticate_uri': lab_state.urls['auth_url'],
-            'memcached_servers': lab_state.urls['memcached'],
             'service_token_roles_required': 'true'},
         'database': {'connection': connection},
         'detection': {'heartbeat_silence': 5},
@@ -217,8 +217,10 @@ class Vmha:
         metrics.mkdir()
         command = services.uwsgi(program, self.api_url.partition('//')[2], 'vmha_nova.wsgi.api',
                                  2, 4)
+        own = self.conf_file.with_name('vmha-api.conf')
+        write(own, {'DEFAULT': {'log_file': self.api_log}})
         self._spawn(API, command, {
-            **self.environment(), 'VMHA_CONFIG_FILES': str(self.conf_file),
+            **self.environment(), 'VMHA_CONFIG_FILES': f'{self.conf_file};{own}',
             'PROMETHEUS_MULTIPROC_DIR': str(metrics)}, self.api_log)
         self._wait_ready(API, lambda: services.speaks_http(self.api_url), self.api_log, timeout)
 
@@ -236,6 +238,10 @@ class Vmha:
     def try_openstack(self, account, *words, **options):
         """The same, but whatever its exit status: how it Ran; see `openstack.run`."""
         return openstack.run(self.lab, account, *words, **options)
+
+    def kill_api(self):
+        """SIGKILL the API with all its processes."""
+        process.kill(self._recorded(API), self.lab.state.mark)
 
     # -- processes ------------------------------------------------------------------------------
     def _spawn(self, name, command, env, log):
