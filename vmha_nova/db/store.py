@@ -66,10 +66,10 @@ class Store(reads.Reads):
     def set_mark(self, host, **values):
         """Change the mark of a host (spare, pool, maintenance; the engine: parked).
 
-        What ends maintenance ends its time limit, too.
+        Who says that there is maintenance, or none, and not until when, says for good.
         """
-        if values.get('maintenance') is False:
-            values['maintenance_until'] = None
+        if 'maintenance' in values:
+            values.setdefault('maintenance_until', None)
         with self._writer() as session:
             row = session.get(models.HostMark, host)
             if row is None:
