@@ -180,7 +180,8 @@ class ApiProcessTest(ApiCase):
 
     def test_one_that_ends_shows_its_log(self):
         service = self.service('echo "no app: $VMHA_CONFIG_FILES"; exit 1')
-        with self.assertRaisesRegex(LabError, f'vmha-api has ended\n[^$]*{service.conf_file}'):
+        with mock.patch.object(vmha.services, 'speaks_http', return_value=False), \
+                self.assertRaisesRegex(LabError, f'vmha-api has ended\n[^$]*{service.conf_file}'):
             service.start_api()
 
     def test_it_is_among_the_labs_processes(self):
