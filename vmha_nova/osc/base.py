@@ -31,6 +31,8 @@ def notices(status, now):
     if snapshot is None:
         yield 'snapshot', 'no engine has written down the cloud yet: its hosts are not known'
         return
+    if engine is not None and engine['alive']:
+        now = text.time(engine['renewed_at'])   # the service's own clock; ours may be wrong
     times = [text.time(snapshot[key]) for key in ('nodes_at', 'instances_at')]
     if None in times:
         yield 'snapshot', 'the engine has not read the cloud yet: what is shown may be short'

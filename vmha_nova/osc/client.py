@@ -7,8 +7,8 @@
 
 What comes back is the API's own JSON: dicts and lists, times as ISO text in UTC, null as None.
 Lists are generators that follow the pages: what is not asked for is not fetched. Everything else
-is done when it is called. Reads are tried again when the connection cannot be made; what
-writes is sent once (Keystone's 401 apart, which says that nothing was done).
+is done when it is called. Nothing is sent twice by itself (a 401 apart, which says that nothing
+was done); ``read_retries`` allows that for what only reads, where no connection can be made.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from keystoneauth1 import exceptions as ksa
 
 SERVICE_TYPE = 'vmha'
 API_VERSION = '1.0'
-PAGE = 1000                             # the API's largest page as long as nobody configures it
+# So many may be asked for in one page; what is more comes in pages as long as the API makes them.
+SMALL = 100
 
 
 class ClientError(Exception):
@@ -96,12 +97,12 @@ class Client:
 
     :param session: keystoneauth1.session.Session, with its auth.
     :param api_version: the microversion asked for, '1.0' or 'latest'.
-    :param read_retries: how often a read is tried again that could not connect.
+    :param read_retries: how often what only reads is tried again where it could not connect.
     :param options: more of keystoneauth1.adapter.Adapter, e.g. service_name, user_agent.
     """
 
     def __init__(self, session, service_type=SERVICE_TYPE, region_name=None, interface=None,
-                 endpoint_override=None, api_version=API_VERSION, read_retries=2, **options):
+                 endpoint_override=None, api_version=API_VERSION, read_retries=0, **options):
         version = f'{api_version}.0' if str(api_version).isdecimal() else api_version
         options.setdefault('client_name', 'vmha_nova')
         headers = {'OpenStack-API-Version': f'{SERVICE_TYPE} {version}',
@@ -214,8 +215,8 @@ class Client:
     def _list(self, noun, first, query, *more):
         limit = query.get('limit')
         params = {k: _parameter(v) for k, v in query.items() if v is not None}
-        if limit is not None:
-            params['limit'] = min(limit, PAGE)
+        if limit is not None and limit > SMALL:
+            del params['limit']
         return self._pages(noun, (first, *more), params, limit)
 
     def _pages(self, noun, parts, params, left):

@@ -1,6 +1,7 @@
 """Values of the API as columns: readable in a table, themselves in JSON."""
 
 import functools
+import json
 
 from cliff import columns
 
@@ -89,7 +90,8 @@ class Pairs(Cell):
 
     def words(self, value):
         """A line for each pair."""
-        return '\n'.join(f'{k}: {v}' for k, v in value.items())
+        return '\n'.join(f'{k}: {v if isinstance(v, str) else json.dumps(v)}'
+                         for k, v in value.items())
 
 
 class Acts(Cell):

@@ -12,13 +12,13 @@ SHORT = (
     ('Enabled', 'enabled', columns.Flag), ('Spare', 'spare', columns.Flag),
     ('Maintenance', 'maintenance', columns.Flag), ('Instances', 'instances'),
     ('Load', 'load', columns.Share), ('Protection', 'protection', columns.Known),
-    ('Unprotected Instances', 'unprotected_instances', columns.Known),
-    ('Fits', 'fits', columns.Flag), ('Recovery State', 'recovery_state'))
+    ('Unprotected', 'unprotected_instances', columns.Known), ('Fits', 'fits', columns.Flag))
 LONG = (
     *SHORT, ('Pool', 'pool'), ('Backend', 'backend'), ('Address', 'address'),
     ('CPU Share', 'cpu_share', columns.Share), ('Parked', 'parked', columns.Flag),
     ('Forced Down', 'forced_down', columns.Flag), ('Disabled Reason', 'disabled_reason'),
-    ('Maintenance Until', 'maintenance_until', columns.Time), ('Recovery ID', 'recovery_id'),
+    ('Maintenance Until', 'maintenance_until', columns.Time),
+    ('Recovery State', 'recovery_state'), ('Recovery ID', 'recovery_id'),
     ('Protection Reason', 'protection_reason'))
 
 

@@ -1,6 +1,6 @@
 """What `openstack` loads of this project for every command of anybody's: as little as may be."""
 
-from osc_lib import utils
+import os
 
 API_NAME = 'vmha'
 API_VERSION_OPTION = 'os_vmha_api_version'
@@ -22,6 +22,6 @@ def build_option_parser(parser):
     """Add the global option."""
     parser.add_argument(
         '--os-vmha-api-version', metavar='<vmha-api-version>',
-        default=utils.env('OS_VMHA_API_VERSION'),
+        default=os.environ.get('OS_VMHA_API_VERSION', ''),
         help=f'VMHA API version, default={DEFAULT_API_VERSION} (Env: OS_VMHA_API_VERSION)')
     return parser

@@ -25,12 +25,14 @@ def elapsed(recovery, now):
 
 
 def counts(recovery):
-    """'12/20 moved, 1 failed, 2 left'; '' before the instances are known."""
+    """'12/20 moved, 3 under way, 1 failed'; '' before the instances are known."""
     moves = recovery['moves']
     total = sum(moves.values())
     if not total:
         return ''
     parts = [f'{moves.get("moved", 0)}/{total} moved']
+    if going := sum(moves.get(s, 0) for s in UNDER_WAY):
+        parts.append(f'{going} under way')
     parts += [f'{moves[s]} {s}' for s in ('failed', 'left', 'gone', 'unplaced') if moves.get(s)]
     return ', '.join(parts)
 
@@ -43,9 +45,9 @@ def state(recovery):
     return found
 
 
-def sentence(recovery, now):
-    """A line of the log: what is so now, with its reason."""
-    parts = [state(recovery), counts(recovery), text.clean(recovery['reason'])]
+def sentence(recovery, now, reason=True):
+    """A line of the log: what is so now, and why where that is wanted."""
+    parts = [state(recovery), counts(recovery), text.clean(recovery['reason']) if reason else '']
     return (f'+{text.duration(elapsed(recovery, now))} {recovery["host"]}: '
             + ', '.join(filter(None, parts)))
 
@@ -70,7 +72,7 @@ def line(recovery, now, width, fancy):
     parts = [text.duration(elapsed(recovery, now)), state(recovery), counts(recovery)]
     if recovery['state'] in ('held', 'confirmed'):
         parts.append(text.clean(recovery['reason']))
-    moves = bar(recovery['moves'], fancy)
+    moves = bar(recovery['moves'], fancy, BAR if width >= 80 else BAR // 2)
     return text.cut(f'{recovery["host"]} [{moves}] {", ".join(filter(None, parts))}', width,
                     '…' if fancy else '..')
 

@@ -111,7 +111,8 @@ class Wait:
         self._noticed_at = None
         self._noticed = set()
         self._paused = False
-        self._held = self._lost = ''
+        self._said = None
+        self._lost = ''
 
     def failure(self, report):
         """Follow a report until it is settled, and the recovery it led to.
@@ -151,6 +152,8 @@ class Wait:
         try:
             recovery = self._until(progress.ended, self._show_recovery,
                                    lambda: self.vmha.recovery(ident))
+            if self.screen.live:        # else the verdict says it all
+                self._show_recovery(recovery)
             self.screen.close()
             status, sentence = progress.verdict(recovery, wanted)
             if before is not None and before['ended_at'] == recovery['ended_at'] is not None:
@@ -221,18 +224,16 @@ class Wait:
 
     # -- a recovery -----------------------------------------------------------------------------
     def _show_recovery(self, recovery):
-        if recovery['state'] == 'held':
-            if recovery['reason'] != self._held:
-                self._held = recovery['reason']
-                for sentence in progress.held(recovery, self._paused):
-                    self.screen.say(sentence)
-        else:
-            self._held = ''
+        held = recovery['state'] == 'held'
+        new = self._said != (held, recovery['reason'])
+        self._said = held, recovery['reason']
+        if held and new:
+            for sentence in progress.held(recovery, self._paused):
+                self.screen.say(sentence)
         now = self.now()
         self.screen.show(progress.line(recovery, now, self.screen.width, self.screen.fancy),
-                         progress.sentence(recovery, now),
-                         (recovery['state'], recovery['reason'], recovery['wish'],
-                          recovery['moves']))
+                         progress.sentence(recovery, now, new and not held),
+                         (progress.state(recovery), progress.counts(recovery), self._said))
 
     def _refusal(self, recovery):
         """What the engine says of a wish that it has not fulfilled, ''."""
