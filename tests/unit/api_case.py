@@ -8,7 +8,6 @@ import uuid
 
 from keystoneauth1 import fixture as keystone
 from keystonemiddleware import fixture
-from oslo_config import cfg
 import sqlalchemy as sa
 from werkzeug import test
 
@@ -64,6 +63,16 @@ def config(url, **api):
     return conf
 
 
+def tokens():
+    """A token for each persona, called as it is, and one that has expired; until cleanUp()."""
+    made = fixture.AuthTokenFixture()
+    made.setUp()
+    for name, (roles, system) in PERSONAS.items():
+        made.add_token(_token(name, roles, system, LONG), name)
+    made.add_token(_token('admin', ['admin'], False, -LONG), 'expired')
+    return made
+
+
 class ApiCase(unittest.TestCase):
     """``get``, ``post``, … talk to the application as a persona; admin unless another is named.
 
@@ -80,7 +89,7 @@ class ApiCase(unittest.TestCase):
         self.store = store.Store(lambda: self.now, connection=self.url)
         self.store.upgrade()
         self.planner = Planner()
-        self.use_tokens()
+        self.addCleanup(tokens().cleanUp)
         self.conf = config(self.url, **self.settings)
         self.wsgi = app.create(self.conf, self.store, self.planner, 'storage',
                                metrics=self.metrics(), clock=lambda: self.now)
@@ -89,16 +98,6 @@ class ApiCase(unittest.TestCase):
     def metrics(self):
         """What is handed in as metrics."""
         return None
-
-    def use_tokens(self):
-        """Make a token for each persona, called as it is; 'expired' is one that was."""
-        tokens = fixture.AuthTokenFixture()
-        tokens.setUp()
-        self.addCleanup(tokens.cleanUp)
-        for name, (roles, system) in PERSONAS.items():
-            tokens.add_token(_token(name, roles, system, LONG), name)
-        tokens.add_token(_token('admin', ['admin'], False, -LONG), 'expired')
-        self.tokens = tokens
 
     # -- talking --------------------------------------------------------------------------------
     def call(self, method, path, body=None, persona='admin', status=None, headers=None, **query):

@@ -212,7 +212,7 @@ class _View:
                 self._query, request.args.items(multi=True))),
             body=self._read(request)))
         body = answer.body
-        if not isinstance(body, bytes):
+        if not isinstance(body, (bytes, str)):
             body = json.dumps(body, separators=(',', ':'))
         return flask.Response(body, answer.status, request.environ.get(VERSIONED),
                               content_type=answer.content_type)

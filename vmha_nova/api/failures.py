@@ -14,14 +14,12 @@ LARGEST_EVIDENCE = 16384                # characters of JSON: a list shows a tho
 
 def index(call):
     """GET /v1/failures."""
-    return wire.page(call, 'failures', call.service.pages.failures,
-                     lambda rows: list(map(views.failure, rows)), 'id')
+    return wire.page(call, 'failures', call.service.pages.failures)
 
 
 def show(call):
     """GET /v1/failures/{failure_id}."""
-    return wire.Answer(dict(failure=views.failure(
-        call.service.pages.failure(call.path['failure_id']))))
+    return wire.Answer(dict(failure=call.service.pages.failure(call.path['failure_id'])))
 
 
 def create(call):

@@ -1,6 +1,7 @@
 """What the handlers are given and give back, and the pages of a list."""
 
 import dataclasses
+import json
 import typing
 import urllib.parse
 
@@ -40,19 +41,17 @@ class Call:
 
 
 class Answer(typing.NamedTuple):
-    """``body``: what becomes JSON, or bytes of ``content_type``."""
+    """``body``: what becomes JSON, or JSON as a string, or bytes of ``content_type``."""
 
     body: typing.Any
     status: int = 200
     content_type: str = 'application/json'
 
 
-def page(call, name, read, render, ident, default_dir='asc', **always):
+def page(call, name, read, **always):
     """The answer of a list.
 
     :param read: a method of Pages
-    :param render: function: the entries that were read -> what is shown of them, a list
-    :param ident: the member of an entry, as shown, that markers are made of
     :param always: filters beside those of the query
     """
     filters = dict(call.query)
@@ -62,14 +61,14 @@ def page(call, name, read, render, ident, default_dir='asc', **always):
         found = read(dict(filters, **always), sort_key, sort_dir, limit + 1, marker)
     except exception.NotFound as e:
         raise Refused(400, f'marker: {e}') from None
-    shown = render(found[:limit])
-    body = {name: shown}
-    if len(found) > limit:
+    links = ''
+    if len(found.texts) > limit:
         query = urllib.parse.urlencode([
             *((k, _text(v)) for k, v in call.query.items() if k != 'marker'),
-            ('marker', shown[-1][ident])])
-        body[f'{name}_links'] = [dict(rel='next', href=f'{call.url}?{query}')]
-    return Answer(body)
+            ('marker', found.idents[limit - 1])])
+        links = json.dumps([dict(rel='next', href=f'{call.url}?{query}')])
+        links = f',"{name}_links":{links}'
+    return Answer(f'{{"{name}":[{",".join(found.texts[:limit])}]{links}}}')
 
 
 def _text(value):

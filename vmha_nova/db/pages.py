@@ -2,116 +2,39 @@
 
 A page begins behind a marker: the id of an entry, which must be there. Entries that are equal in
 what they are sorted by go by their id, and those where it is NULL come last, so that following
-the pages meets each entry once. Rows come out as named tuples, because a page has a thousand of
-them: those named after a dataclass of model have its fields, and may be used in its place.
+the pages meets each entry once. What comes out is JSON text, see vmha_nova.db.rows.
 """
 
-import collections
-import dataclasses
-import datetime
+import json
 import typing
 
 import sqlalchemy as sa
 
 from vmha_nova.db import models
+from vmha_nova.db import rows
 from vmha_nova import exception
-from vmha_nova import model
+from vmha_nova import states
 
-BATCH = 500                             # values that one statement takes
-
-
-def _like(cls):
-    """A named tuple with the fields of a dataclass of model, and the columns for them."""
-    names = [f.name for f in dataclasses.fields(cls)]
-    return collections.namedtuple(cls.__name__, names)
-
-
-Failure = _like(model.HostFailure)
-Move = _like(model.Move)
-Event = _like(model.Event)
-
-
-class Recovery(_like(model.Recovery)):
-    """See the module."""
-
-    __slots__ = ()
-    stage = model.Recovery.stage
-
-
-class Host(typing.NamedTuple):
-    """A compute node with its marks, what its death would mean, and the recovery that has it.
-
-    Where nothing is marked or known, the columns of that are None.
-    """
-
-    host: str
-    zone: str
-    up: bool
-    enabled: bool
-    instances: int
-    load: float
-    backend: str
-    record: typing.Mapping[str, typing.Any]
-    spare: bool | None
-    pool: str | None
-    parked: bool | None
-    maintenance: bool | None
-    maintenance_until: datetime.datetime | None
-    marked_backend: str | None
-    cpu_share: float | None
-    cpu_share_at: datetime.datetime | None
-    protection: str | None
-    protection_reason: str | None
-    placeable: int | None
-    counted: int | None                 # instances at the time of that check
-    fits: bool | None
-
-
-class Load(typing.NamedTuple):
-    """How loaded a compute node is."""
-
-    host: str
-    zone: str
-    up: bool
-    enabled: bool
-    instances: int
-    load: float
-    record: typing.Mapping[str, typing.Any]
-    spare: bool | None
-    cpu_share: float | None
-    cpu_share_at: datetime.datetime | None
-
-
-class Capacity(typing.NamedTuple):
-    """What the death of a host would mean."""
-
-    host: str
-    checked_at: datetime.datetime
-    instances: int
-    placeable: int
-    unplaced: int
-    unprotectable: int
-    fits: bool
-    storage_fill: float | None
-    protection: str
-    protection_reason: str
-    spares: typing.Sequence[str]
+_node, _mark = models.Node.__table__, models.HostMark.__table__
+_measured, _capacity = models.NodeLoad.__table__, models.Capacity.__table__
+_failure, _recovery = models.HostFailure.__table__, models.Recovery.__table__
+_move, _event = models.Move.__table__, models.Event.__table__
 
 
 class _List(typing.NamedTuple):
     """How a list is read."""
 
-    row: type                           # of what comes out, in the order of columns
     table: sa.Table                     # has an entry for each of the list's
-    columns: tuple
     ident: str                          # column of the table
     sorts: dict                         # key -> column of the table
     filters: dict                       # name -> function of a value that makes a condition
+    shape: rows.Shape
     joined: typing.Any = None           # the table with others
 
     @property
     def query(self):
-        return sa.select(*self.columns).select_from(
+        """Everything on the list."""
+        return sa.select(*self.shape.columns).select_from(
             self.table if self.joined is None else self.joined)
 
 
@@ -119,203 +42,245 @@ def _is(column):
     return lambda value: column == value
 
 
+def _same(*names):
+    return {name: name for name in names}
+
+
 def _marked(column):
-    """Where no mark is, it is off."""
-    return lambda value: column.is_(True) if value else sa.or_(
-        column.is_(False), column.is_(None))
+    """A flag of the marks; a host that has none is not marked."""
+    return sa.func.coalesce(column, sa.false())
 
 
-def _columns(cls, table):
-    return tuple(table.c[name] for name in cls._fields)
+def _of(column, encode):
+    """The column of that name, shown so."""
+    return {column.name: (column, encode)}
 
 
-_node, _mark = models.Node.__table__, models.HostMark.__table__
-_measured, _capacity = models.NodeLoad.__table__, models.Capacity.__table__
-_failure, _recovery = models.HostFailure.__table__, models.Recovery.__table__
-_move, _event = models.Move.__table__, models.Event.__table__
+def _each(table, encode, *names):
+    return {name: (table.c[name], encode) for name in names}
+
+
+# -- the lists -----------------------------------------------------------------------------------
+_spare, _maintenance = _marked(_mark.c.spare), _marked(_mark.c.maintenance)
+_pool = sa.func.coalesce(_mark.c.pool, '')
+_record = _node.c.record
 
 HOSTS = _List(
-    Host, _node,
-    (_node.c.host, _node.c.zone, _node.c.up, _node.c.enabled, _node.c.instances,
-     _node.c.load_share, _node.c.backend, _node.c.record, _mark.c.spare, _mark.c.pool,
-     _mark.c.parked, _mark.c.maintenance, _mark.c.maintenance_until,
-     _mark.c.backend.label('marked_backend'), _measured.c.cpu_share, _measured.c.cpu_share_at,
-     _capacity.c.protection, _capacity.c.protection_reason, _capacity.c.placeable,
-     _capacity.c.instances.label('counted'), _capacity.c.fits),
-    ident='host',
-    sorts=dict(host='host', zone='zone', up='up', enabled='enabled', instances='instances',
-               load='load_share'),
-    filters=dict(
-        host=_is(_node.c.host), zone=_is(_node.c.zone), up=_is(_node.c.up),
-        enabled=_is(_node.c.enabled), spare=_marked(_mark.c.spare),
-        maintenance=_marked(_mark.c.maintenance),
-        pool=lambda value: sa.func.coalesce(_mark.c.pool, '') == value,
-        protection=_is(_capacity.c.protection), fits=_is(_capacity.c.fits)),
-    joined=_node.outerjoin(_mark, _mark.c.host == _node.c.host)
+    _node, 'host', dict(_same('host', 'zone', 'up', 'enabled', 'instances'), load='load_share'),
+    dict(host=_is(_node.c.host), zone=_is(_node.c.zone), up=_is(_node.c.up),
+         enabled=_is(_node.c.enabled), spare=_is(_spare), maintenance=_is(_maintenance),
+         pool=_is(_pool), protection=_is(_capacity.c.protection), fits=_is(_capacity.c.fits)),
+    rows.Shape(
+        'host',
+        **_each(_node, rows.text, 'host', 'zone'), **_each(_node, rows.flag, 'up', 'enabled'),
+        disabled_reason=(_record['disabled_reason'], rows.member('""')),
+        forced_down=(_record['forced_down'], rows.flag_member),
+        address=(_record['address'], rows.member('""')),
+        instances=(_node.c.instances, rows.number), load=(_node.c.load_share, rows.number),
+        cpu_share=(_measured.c.cpu_share, rows.number),
+        # The operator's word counts at once, not when the engine has looked again.
+        backend=(sa.case((sa.func.coalesce(_mark.c.backend, '') != '', _mark.c.backend),
+                         else_=_node.c.backend), rows.text),
+        spare=(_spare, rows.flag), pool=(_pool, rows.text),
+        parked=(_marked(_mark.c.parked), rows.flag), maintenance=(_maintenance, rows.flag),
+        **_of(_mark.c.maintenance_until, rows.time), **_of(_capacity.c.protection, rows.text),
+        protection_reason=(sa.func.coalesce(_capacity.c.protection_reason, ''), rows.text),
+        unprotected_instances=(_capacity.c.instances - _capacity.c.placeable, rows.number),
+        **_of(_capacity.c.fits, rows.flag)),
+    _node.outerjoin(_mark, _mark.c.host == _node.c.host)
     .outerjoin(_measured, _measured.c.host == _node.c.host)
     .outerjoin(_capacity, _capacity.c.host == _node.c.host))
 
 LOAD = _List(
-    Load, _node,
-    (_node.c.host, _node.c.zone, _node.c.up, _node.c.enabled, _node.c.instances,
-     _node.c.load_share, _node.c.record, _mark.c.spare, _measured.c.cpu_share,
-     _measured.c.cpu_share_at),
-    ident='host',
-    sorts=dict(host='host', zone='zone', load='load_share', instances='instances'),
-    filters=dict(zone=_is(_node.c.zone), up=_is(_node.c.up), enabled=_is(_node.c.enabled),
-                 spare=_marked(_mark.c.spare)),
-    joined=_node.outerjoin(_mark, _mark.c.host == _node.c.host)
+    _node, 'host', dict(_same('host', 'zone', 'instances'), load='load_share'),
+    dict(zone=_is(_node.c.zone), up=_is(_node.c.up), enabled=_is(_node.c.enabled),
+         spare=_is(_spare)),
+    rows.Shape(
+        'host', **_each(_node, rows.text, 'host', 'zone'), spare=(_spare, rows.flag),
+        **_each(_node, rows.flag, 'up', 'enabled'), instances=(_node.c.instances, rows.number),
+        vcpus_used=(_record['used', 'VCPU'], rows.member('0')),
+        vcpus=(_record['capacity', 'VCPU'], rows.member('null')),
+        memory_mb_used=(_record['used', 'MEMORY_MB'], rows.member('0')),
+        memory_mb=(_record['capacity', 'MEMORY_MB'], rows.member('null')),
+        disk_gb_used=(_record['used', 'DISK_GB'], rows.member('0')),
+        disk_gb=(_record['capacity', 'DISK_GB'], rows.member('null')),
+        **_of(_measured.c.cpu_share, rows.number), **_of(_measured.c.cpu_share_at, rows.time),
+        load=(_node.c.load_share, rows.number)),
+    _node.outerjoin(_mark, _mark.c.host == _node.c.host)
     .outerjoin(_measured, _measured.c.host == _node.c.host))
 
 CAPACITY = _List(
-    Capacity, _capacity, _columns(Capacity, _capacity), ident='host',
-    sorts={name: name for name in (
-        'host', 'instances', 'unplaced', 'unprotectable', 'storage_fill')},
-    filters=dict(fits=_is(_capacity.c.fits), protection=_is(_capacity.c.protection)))
+    _capacity, 'host',
+    _same('host', 'instances', 'unplaced', 'unprotectable', 'storage_fill'),
+    dict(host=_is(_capacity.c.host), fits=_is(_capacity.c.fits),
+         protection=_is(_capacity.c.protection)),
+    rows.Shape(
+        'host', **_each(_capacity, rows.text, 'host'), **_each(_capacity, rows.time, 'checked_at'),
+        **_each(_capacity, rows.number, 'instances', 'placeable', 'unplaced', 'unprotectable'),
+        **_each(_capacity, rows.flag, 'fits'), **_each(_capacity, rows.number, 'storage_fill'),
+        **_each(_capacity, rows.text, 'protection', 'protection_reason'),
+        **_each(_capacity, rows.document, 'spares')))
 
 FAILURES = _List(
-    Failure, _failure, _columns(Failure, _failure), ident='id',
-    sorts={name: name for name in ('id', 'received_at', 'host', 'source', 'state')},
-    filters=dict(id=_is(_failure.c.id), host=_is(_failure.c.host),
-                 source=_is(_failure.c.source), state=_is(_failure.c.state)))
+    _failure, 'id', _same('id', 'received_at', 'host', 'source', 'state'),
+    {name: _is(_failure.c[name]) for name in ('id', 'host', 'source', 'state')},
+    rows.Shape(
+        'id', **_each(_failure, rows.number, 'id'),
+        **_each(_failure, rows.text, 'host', 'source', 'reason'),
+        **_each(_failure, rows.time, 'detected_at', 'received_at'),
+        **_each(_failure, rows.document, 'evidence'), **_each(_failure, rows.flag, 'forced'),
+        **_each(_failure, rows.text, 'state'),
+        meaning=(_failure.c.state, rows.word(states.FAILURE)),
+        **_each(_failure, rows.text, 'detail'), **_each(_failure, rows.number, 'repeats'),
+        **_each(_failure, rows.text, 'recovery_id')))
 
 RECOVERIES = _List(
-    Recovery, _recovery, _columns(Recovery, _recovery), ident='id',
-    sorts={name: name for name in ('created_at', 'updated_at', 'host', 'state')},
-    filters=dict(
-        id=_is(_recovery.c.id), host=_is(_recovery.c.host), state=_is(_recovery.c.state),
-        open=lambda value: (_recovery.c.ended_at.is_(None) if value
-                            else _recovery.c.ended_at.is_not(None))))
+    _recovery, 'id', _same('created_at', 'updated_at', 'host', 'state'),
+    dict({name: _is(_recovery.c[name]) for name in ('id', 'host', 'state')},
+         open=lambda value: (_recovery.c.ended_at.is_(None) if value
+                             else _recovery.c.ended_at.is_not(None))),
+    rows.Shape(
+        'id', **_each(_recovery, rows.text, 'id', 'host', 'state'),
+        meaning=(_recovery.c.state, rows.word(states.RECOVERY)),
+        stage=(sa.case((_recovery.c.state == 'held', _recovery.c.resume),
+                       else_=_recovery.c.state), rows.text),
+        **_each(_recovery, rows.text, 'reason', 'wish'), **_each(_recovery, rows.flag, 'approved'),
+        **_each(_recovery, rows.time, 'reported_at', 'created_at', 'updated_at', 'ended_at',
+                'released_at')))
 
 MOVES = _List(
-    Move, _move, _columns(Move, _move), ident='id',
-    sorts={name: name for name in ('position', 'name', 'state', 'priority', 'target')},
-    filters=dict(recovery_id=_is(_move.c.recovery_id), state=_is(_move.c.state),
-                 target=_is(_move.c.target)))
+    _move, 'id', _same('position', 'name', 'state', 'priority', 'target'),
+    {name: _is(_move.c[name]) for name in ('recovery_id', 'state', 'target')},
+    rows.Shape(
+        'id', **_each(_move, rows.number, 'id'),
+        **_each(_move, rows.text, 'recovery_id', 'instance_id', 'name', 'project_id'),
+        **_each(_move, rows.number, 'priority', 'position'), **_each(_move, rows.text, 'state'),
+        meaning=(_move.c.state, rows.word(states.MOVE)),
+        **_each(_move, rows.text, 'reason', 'target', 'was'),
+        **_each(_move, rows.number, 'attempts', 'faults'), **_each(_move, rows.document, 'tried'),
+        **_each(_move, rows.time, 'intent_at', 'accepted_at', 'landed_at', 'ended_at',
+                'not_before')))
 
 EVENTS = _List(
-    Event, _event, _columns(Event, _event), ident='id',
-    sorts=dict(id='id'),
-    filters=dict(level=_is(_event.c.level), kind=_is(_event.c.kind), host=_is(_event.c.host),
-                 recovery_id=_is(_event.c.recovery_id)))
+    _event, 'id', _same('id'),
+    {name: _is(_event.c[name]) for name in ('level', 'kind', 'host', 'recovery_id')},
+    rows.Shape(
+        'id', **_each(_event, rows.number, 'id'), **_each(_event, rows.time, 'at', 'last_at'),
+        **_each(_event, rows.text, 'level', 'kind', 'host', 'recovery_id', 'text'),
+        **_each(_event, rows.number, 'repeats')))
 
 
 class Pages:
-    """Reads from a Store. The lists take what to filter by (name -> value), what to sort by and
-    in which direction ('asc' or 'desc'), how many entries at most, and the marker or None.
+    """Reads from a Store.
 
-    :raises exception.NotFound: there is no entry with the marker's id.
+    The lists take what to filter by (name -> value), what to sort by and in which direction
+    ('asc' or 'desc'), how many entries at most, and the marker or None; they return rows.Page.
+    What returns one entry returns a dict.
+
+    :raises exception.NotFound: there is no such entry, or none with the marker's id.
     :raises exception.StoreUnavailable: the database could not be read.
     """
 
     def __init__(self, store):
         self._store = store
 
-    def _page(self, what, filters, sort_key, sort_dir, limit, marker):
-        query = what.query
-        for name, value in filters.items():
-            query = query.where(what.filters[name](value))
-        ident, column = what.table.c[what.ident], what.table.c[what.sorts[sort_key]]
-        down = sort_dir == 'desc'
-        order = [c.desc() if down else c for c in ([column] if column is ident
-                                                   else [column, ident])]
-        if column.nullable:
-            order.insert(0, column.is_(None))
+    def hosts(self, filters, sort_key='host', sort_dir='asc', limit=1000, marker=None):
+        """Compute nodes: marks, protection, and the newest recovery that keeps each out."""
         with self._store.reading() as session:
             connection = session.connection()
-            if marker is not None:
-                query = query.where(_behind(connection, what, ident, column, down, marker))
-            found = connection.execute(query.order_by(*order).limit(limit))
-            return list(map(what.row._make, found.all()))
-
-    def hosts(self, filters, sort_key='host', sort_dir='asc', limit=1000, marker=None):
-        """Host."""
-        return self._page(HOSTS, filters, sort_key, sort_dir, limit, marker)
+            query = _page(connection, HOSTS, filters, sort_key, sort_dir, limit, marker)
+            found = connection.execute(query).all()
+            return HOSTS.shape.page(found, **_out_of_service(connection, query, found))
 
     def load(self, filters, sort_key='host', sort_dir='asc', limit=1000, marker=None):
-        """Load."""
+        """How loaded the compute nodes are."""
         return self._page(LOAD, filters, sort_key, sort_dir, limit, marker)
 
     def capacity(self, filters, sort_key='host', sort_dir='asc', limit=1000, marker=None):
-        """Capacity."""
+        """What the death of each host would mean."""
         return self._page(CAPACITY, filters, sort_key, sort_dir, limit, marker)
 
     def failures(self, filters, sort_key='id', sort_dir='desc', limit=1000, marker=None):
-        """Failure."""
+        """As views.failure."""
         return self._page(FAILURES, filters, sort_key, sort_dir, limit, marker)
 
     def recoveries(self, filters, sort_key='created_at', sort_dir='desc', limit=1000,
                    marker=None):
-        """Recovery."""
-        return self._page(RECOVERIES, filters, sort_key, sort_dir, limit, marker)
+        """As views.recovery."""
+        with self._store.reading() as session:
+            connection = session.connection()
+            query = _page(connection, RECOVERIES, filters, sort_key, sort_dir, limit, marker)
+            found = connection.execute(query).all()
+            return RECOVERIES.shape.page(found, moves=_counts(connection, query, found))
 
     def moves(self, filters, sort_key='position', sort_dir='asc', limit=1000, marker=None):
-        """Move; the filters name a recovery_id."""
+        """As views.move; the filters name a recovery_id."""
         return self._page(MOVES, filters, sort_key, sort_dir, limit, marker)
 
     def events(self, filters, sort_key='id', sort_dir='desc', limit=1000, marker=None):
-        """Event."""
+        """As views.event."""
         return self._page(EVENTS, filters, sort_key, sort_dir, limit, marker)
 
-    # -- what belongs to the entries of a page, or is one entry ---------------------------------
-    def out_of_service(self, hosts):
-        """The recoveries whose host is still out: host -> (id, state) of the newest."""
-        query = sa.select(_recovery.c.host, _recovery.c.id, _recovery.c.state).where(
-            _recovery.c.released_at.is_(None)).order_by(_recovery.c.created_at, _recovery.c.id)
-        return {row.host: (row.id, row.state)
-                for row in self._batches(query, _recovery.c.host, hosts)}
-
-    def counts(self, recovery_ids):
-        """How many moves are in which state: recovery id -> state -> number."""
-        query = sa.select(_move.c.recovery_id, _move.c.state, sa.func.count()).group_by(
-            _move.c.recovery_id, _move.c.state)
-        found = {}
-        for recovery_id, state, number in self._batches(query, _move.c.recovery_id,
-                                                        recovery_ids):
-            found.setdefault(recovery_id, {})[state] = number
-        return found
-
-    def _batches(self, query, column, values):
-        values, found = list(values), []
+    def _page(self, what, filters, sort_key, sort_dir, limit, marker):
         with self._store.reading() as session:
-            for at in range(0, len(values), BATCH):
-                found += session.execute(query.where(column.in_(values[at:at + BATCH])))
-        return found
+            connection = session.connection()
+            return what.shape.page(connection.execute(
+                _page(connection, what, filters, sort_key, sort_dir, limit, marker)).all())
 
+    # -- one entry ------------------------------------------------------------------------------
     def host(self, host):
-        """One Host; NotFound."""
-        return self._one(HOSTS, 'host', host, f'no compute node {host!r} is known')
+        """One of hosts()."""
+        return _exactly(self.hosts(dict(host=host), limit=2), host,
+                        f'no compute node {host!r} is known')
 
     def recovery(self, recovery_id):
-        """One Recovery; NotFound."""
-        return self._one(RECOVERIES, 'id', recovery_id, f'there is no recovery {recovery_id!r}')
+        """One of recoveries()."""
+        return _exactly(self.recoveries(dict(id=recovery_id), limit=2), recovery_id,
+                        f'there is no recovery {recovery_id!r}')
 
     def failure(self, failure_id):
-        """One Failure; NotFound."""
-        return self._one(FAILURES, 'id', failure_id, f'there is no report {failure_id}')
-
-    def _one(self, what, name, value, missing):
-        # A database may hold names for the same that differ in case.
-        for row in self._page(what, {name: value}, next(iter(what.sorts)), 'asc', 2, None):
-            if getattr(row, name) == value:
-                return row
-        raise exception.NotFound(missing)
+        """One of failures()."""
+        return _exactly(self.failures(dict(id=failure_id)), failure_id,
+                        f'there is no report {failure_id}')
 
     def unfit(self, host):
-        """The Capacity of one host, and its instances without a place (dicts); NotFound."""
-        query = sa.select(*CAPACITY.columns, _capacity.c.problems).where(
-            _capacity.c.host == host)
+        """One of capacity(), and the host's instances that have no place (a list of dicts)."""
+        one = _exactly(self.capacity(dict(host=host), limit=2), host,
+                       f'what the death of {host!r} would mean has not been worked out')
         with self._store.reading() as session:
-            for row in session.execute(query):
-                if row.host == host:
-                    return Capacity._make(row[:-1]), row[-1]
-        raise exception.NotFound(f'what the death of {host!r} would mean has not been worked out')
+            return one, session.scalar(
+                sa.select(_capacity.c.problems).where(_capacity.c.host == host)) or []
 
     def report_of(self, recovery_id):
         """The id of the report for which a recovery was opened, None where it is not known."""
         with self._store.reading() as session:
             return session.scalar(sa.select(_failure.c.id).where(
                 _failure.c.recovery_id == recovery_id, _failure.c.state == 'accepted').limit(1))
+
+
+def _exactly(page, ident, missing):
+    """The entry of the page with this id: to a database, ids may be the same but for their case.
+    """
+    for text, other in zip(page.texts, page.idents, strict=True):
+        if other == ident:
+            return json.loads(text)
+    raise exception.NotFound(missing)
+
+
+# -- reading -------------------------------------------------------------------------------------
+def _page(connection, what, filters, sort_key, sort_dir, limit, marker):
+    """The query of a page."""
+    query = what.query
+    for name, value in filters.items():
+        query = query.where(what.filters[name](value))
+    ident, column = what.table.c[what.ident], what.table.c[what.sorts[sort_key]]
+    down = sort_dir == 'desc'
+    order = [c.desc() if down else c for c in ([column] if column is ident else [column, ident])]
+    if column.nullable:
+        order.insert(0, column.is_(None))
+    if marker is not None:
+        query = query.where(_behind(connection, what, ident, column, down, marker))
+    return query.order_by(*order).limit(limit)
 
 
 def _behind(connection, what, ident, column, down, marker):
@@ -340,3 +305,34 @@ def _behind(connection, what, ident, column, down, marker):
     value = there.scalar_subquery()
     later = sa.or_(after(column, value), sa.and_(column == value, after(ident, marker)))
     return sa.or_(later, column.is_(None)) if column.nullable else later
+
+
+def _out_of_service(connection, page, found):
+    """The newest recovery whose host is still out: its id and state, as JSON texts by host."""
+    query = sa.select(_recovery.c.host, _recovery.c.id, _recovery.c.state).where(
+        _recovery.c.released_at.is_(None), _on(page, _recovery.c.host, _node.c.host)).order_by(
+            _recovery.c.created_at, _recovery.c.id)
+    ids = {row[HOSTS.shape.at]: rows.NULL for row in found}
+    texts = dict(recovery_id=ids, recovery_state=dict(ids))
+    for host, *values in connection.execute(query):
+        for shown, text in zip(texts.values(), rows.text(values), strict=True):
+            shown[host] = text
+    return texts
+
+
+def _counts(connection, page, found):
+    """How many moves are in which state: JSON texts by recovery id."""
+    query = sa.select(_move.c.recovery_id, _move.c.state, sa.func.count()).where(
+        _on(page, _move.c.recovery_id, _recovery.c.id)).group_by(
+            _move.c.recovery_id, _move.c.state)
+    parts = {row[RECOVERIES.shape.at]: [] for row in found}
+    for id_, state, number in connection.execute(query):
+        parts.setdefault(id_, []).append(f'"{state}":{number}')
+    return {id_: f'{{{",".join(some)}}}' for id_, some in parts.items()}
+
+
+def _on(page, column, ident):
+    """The condition that a column has the id of an entry of the page."""
+    # MySQL takes no LIMIT in a subquery of IN, but in one below it.
+    ids = page.with_only_columns(ident).subquery()
+    return column.in_(sa.select(ids.c[ident.name]))

@@ -1,0 +1,104 @@
+"""Rows as JSON text, a column at a time.
+
+A page has a thousand rows. To make objects of them, with datetimes in them, and text of those
+again, takes longer than all else that is done for a page; so each column goes in one step from
+what the driver gives to what is shown. That is what vmha_nova.views shows of the same rows, which
+the tests make sure of.
+"""
+
+import json
+import typing
+
+import sqlalchemy as sa
+
+NULL = 'null'
+_quote = json.encoder.encode_basestring_ascii
+# SQLite gives numbers for flags, and for those in JSON their digits.
+_FLAGS = {0: 'false', 1: 'true', None: NULL,
+          '0': 'false', '1': 'true', 'false': 'false', 'true': 'true', NULL: NULL}
+
+
+# -- from the values of a column, as the driver gives them, to JSON texts ------------------------
+def text(values):
+    """Of strings."""
+    if None in values:
+        return [NULL if v is None else _quote(v) for v in values]
+    return map(_quote, values)
+
+
+def number(values):
+    """Of integers and floats."""
+    if None in values:
+        return [NULL if v is None else repr(v) for v in values]
+    return map(repr, values)
+
+
+def flag(values):
+    """Of booleans."""
+    return map(_FLAGS.__getitem__, values)
+
+
+def time(values):
+    """Of naive UTC times: SQLite gives text, with six digits for microseconds, others datetimes.
+    """
+    return [NULL if v is None else f'"{v[:10]}T{v[11:]}+00:00"' if isinstance(v, str)
+            else f'"{v.isoformat(timespec="microseconds")}+00:00"' for v in values]
+
+
+def document(values):
+    """Of JSON."""
+    return [NULL if v is None else v if isinstance(v, str) else json.dumps(v) for v in values]
+
+
+def member(default):
+    """Of a member of a JSON object; ``default``: JSON for where there is none, or null."""
+    return lambda values: [default if v in (None, NULL) else v if isinstance(v, str)
+                           else json.dumps(v) for v in values]
+
+
+def flag_member(values):
+    """The same of a boolean; false where there is none."""
+    return ['true' if v in ('true', '1', True) else 'false' for v in values]
+
+
+def word(table):
+    """Of a state: what it means, by one of the tables of vmha_nova.states."""
+    texts = {state: _quote(meaning) for state, meaning in table.items()}
+    return lambda values: map(texts.__getitem__, values)
+
+
+# -- from rows to pages --------------------------------------------------------------------------
+class Page(typing.NamedTuple):
+    """Entries of a list as JSON texts, and their ids."""
+
+    texts: list
+    idents: list
+
+
+class Shape:
+    """What an entry of a list looks like: member -> (column, function above).
+
+    :param ident: the member whose column tells entries apart
+    """
+
+    def __init__(self, ident, **members):
+        self._members = members
+        self.at = list(members).index(ident)
+        # As the driver gives them: SQLAlchemy makes nothing of their types.
+        self.columns = [sa.type_coerce(column, sa.types.NullType())
+                        for column, _ in members.values()]
+
+    def page(self, rows, **more):
+        """A Page of rows of the columns.
+
+        :param more: further members: JSON texts by ident
+        """
+        if not rows:
+            return Page([], [])
+        columns = list(zip(*rows, strict=True))
+        idents = columns[self.at]
+        shown = [encode(values) for (_, encode), values in zip(
+            self._members.values(), columns, strict=True)]
+        shown += [map(texts.__getitem__, idents) for texts in more.values()]
+        form = '{' + ','.join(f'"{name}":%s' for name in (*self._members, *more)) + '}'
+        return Page(list(map(form.__mod__, zip(*shown, strict=True))), list(idents))
