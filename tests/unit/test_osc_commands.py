@@ -130,6 +130,19 @@ class CommandTest(osc_case.OscCase):
         self.assertIn('| 1 failed, 1 moved ', self.out)
         self.assertIn('2026-03-01 12:00:00Z fence compute1: done', self.out)
 
+    def test_nothing_is_obeyed_by_a_terminal(self):
+        fault = 'no image\n\x1b[2Jgone'
+        self.add(api_case.move(self.ident, 3, 'failed', reason=fault))
+        self.assertEqual([fault], self.column(move.List, 'Reason', self.ident, '--state', 'failed',
+                                              '--sort', 'name:desc', '--limit', '1'))
+        for command, *argv in ((move.List, self.ident), (recovery.Show, self.ident, '--timeline')):
+            self.run_command(command, *argv)
+            self.assertIn('?[2Jgone', self.out)
+            self.assertNotIn('\x1b', self.out)
+        self.store.pause(True, 'the\x1b[2Jswitch', 'ann')
+        self.run_command(host.List)
+        self.assertIn('the?[2Jswitch', self.err)
+
     def test_sorting_a_column_with_gaps(self):
         self.assertEqual(['compute2', 'compute1', 'spare1'], self.column(
             host.List, 'Host', '--sort-column', 'Protection'))
@@ -151,13 +164,18 @@ class CommandTest(osc_case.OscCase):
             self.assertEqual(expected, self.column(host.List, 'Host', *argv), argv)
 
     def test_unprotected_hosts(self):
-        self.add(api_case.node('good'), api_case.capacity('good', fits=True),
+        self.add(api_case.node('a-good'), api_case.capacity('a-good', fits=True),
                  api_case.node('word'), api_case.capacity('word', protection='word'),
                  api_case.node('none'), api_case.capacity('none', protection='none'))
         self.assertEqual(['compute1', 'compute2', 'none', 'spare1'],
                          self.column(host.List, 'Host', '--unprotected'))
         self.assertEqual(['compute1', 'compute2'],
                          self.column(host.List, 'Host', '--unprotected', '--limit', '2'))
+        for protection, number, expected in (('storage', 0, False), ('word', 0, False),
+                                             ('none', 0, True), (None, 0, True),
+                                             ('storage', 1, True), ('storage', None, True)):
+            self.assertIs(expected, host.unprotected(dict(
+                protection=protection, unprotected_instances=number)))
 
     def test_marking_a_host(self):
         set_, marks = host.Set, lambda: self.store.marks().get('compute1')
@@ -281,6 +299,12 @@ class CommandTest(osc_case.OscCase):
                 with mock.patch.object(client.Client, 'recovery', side_effect=[
                         dict(ended, ended_at=None), ended]):
                     self.assertEqual(status, self.run_command(command, over.id, '--wait'))
+        # An engine that has refused: nothing is pending, and it ended when it had ended before.
+        self.store.note('warning', 'wish', 'its fence was lifted', recovery_id=over.id)
+        with mock.patch.object(client.Client, 'act', lambda *_: ended), (
+                mock.patch.object(client.Client, 'recovery', lambda *_: ended)):
+            self.assertEqual(1, self.run_command(recovery.Retry, over.id, '--wait'))
+        self.assertIn('its fence was lifted', self.err)
         self.assertEqual(2, self.run_command(recovery.Retry, 'compute1', '--wait', '--timeout',
                                              '0'))
         self.assertIn('partial (to retry)', self.err)

@@ -252,8 +252,10 @@ class WaitTest(osc_case.OscCase):
     def test_a_hold_in_a_pause(self):
         self.store.pause(True, 'the switch', 'ann')
         ident = self.open_recovery(state='held', resume='confirmed', reason='waits')
-        self.play(models.Recovery, ident, dict(state='recovered', ended_at=NOW))
+        self.play(models.Recovery, ident, *[{}] * 25, dict(state='recovered', ended_at=NOW))
         self.wait().recovery(ident)
+        # The service is looked at now and then, and what is so each time is said once.
+        self.assertEqual(3, self.http.seen.count(('GET', '/v1/status')))
         self.assertEqual(1, sum(line.startswith('Note: recoveries are paused by ann')
                                 for line in self.said()))
         self.assertIn('Recoveries are paused: "openstack vmha resume" lets it go on.', self.said())
@@ -305,9 +307,10 @@ class WaitTest(osc_case.OscCase):
             self.change(models.Recovery, ident, state='recovered', ended_at=NOW)
 
         error = osc_case.requests.exceptions.ConnectionError('refused')
-        self.script += [lambda: away(error), lambda: None, lambda: away(error), over]
+        self.script += [lambda: away(error), lambda: None, lambda: away(None),
+                        lambda: away(error), over]
         self.assertEqual(0, self.wait().recovery(ident)[0])
-        self.assertEqual(1, sum(x.startswith('Still trying: the API does not answer')
+        self.assertEqual(2, sum(x.startswith('Still trying: the API does not answer')
                                 for x in self.said()), self.said())
         ident = self.open_recovery()
         self.script += [lambda: away(error)]

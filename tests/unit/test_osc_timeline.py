@@ -173,12 +173,14 @@ class TimelineTest(unittest.TestCase):
             move(1, 'web', times=(1, 2, 3, 3)), move(2, 'web', times=(1, 2, 3, 3)),
             move(3, '', times=(1, 2, 3, 3)), move(4, '中文的名字', times=(1, 2, 3, 3)),
             move(5, 'evil\x1b[2J\nname', times=(1, 2, 3, 3)),
+            move(7, 'quiet', 'left', '', 'a\x1b[31mfault\r\nof its guest'),
             move(6, 'a-very-long-name-' * 9 + 'end', times=(1, 2, 3, 3))], width=80)
         for name in ('web 00000001', 'web 00000002', '中文的名字', 'evil?[2J name'):
             line_of(lines, name)
         self.assertTrue(any(x.startswith('00000003-1') for x in lines))
         self.assertTrue(any(x.split()[0].endswith('end') for x in lines if x))
         self.assertNotIn('\x1b', ''.join(lines))
+        self.assertIn('left: a?[31mfault of its guest', line_of(lines, 'quiet'))
         # Bars begin below each other, whatever the script of the name.
         self.assertEqual(1, len({text.width(x[:x.index('●')]) for x in lines if '●' in x
                                  and 'moved in' in x}))
@@ -221,8 +223,9 @@ class AxisTest(unittest.TestCase):
 
     def test_labels_do_not_touch(self):
         for spans in ([(0, 0.01)], [(0, 7)], [(0, 86400 * 40)], [(7, 9)], [(0, 3), (9000, 9001)],
-                      [(0, 1), (999, 1000), (99999, 100000)], [(-3, 50)]):
-            for width in (16, 33, 80, 300):
+                      [(0, 1), (999, 1000), (99999, 100000)], [(-3, 50)],
+                      [(0, 1), (100000, 100060)], [(99990, 100001)]):
+            for width in range(16, 130):
                 ticks = axis.Axis(spans, width).ticks()
                 self.assertTrue(ticks, (spans, width))
                 for (column, label), (after, _) in zip(ticks, ticks[1:], strict=False):

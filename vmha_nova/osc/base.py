@@ -105,6 +105,7 @@ class Common:
 
     def say(self, line):
         """Tell the user something beside the output."""
+        line = text.clean(line)
         self.app.stderr.write(text.shown(line, getattr(self.app.stderr, 'encoding', None)) + '\n')
 
     def give_notice(self):

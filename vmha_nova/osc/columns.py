@@ -39,6 +39,14 @@ def _order(value):
     return value._order() if isinstance(value, Cell) else (value is None, value)
 
 
+class Text(Cell):
+    """A text with more in it than what is printed: of a guest's fault, perhaps."""
+
+    def words(self, value):
+        """Its lines, without anything a terminal would obey."""
+        return '\n'.join(map(text.clean, value.splitlines()))
+
+
 class Known(Cell):
     """A value whose absence is worth a word."""
 
@@ -115,6 +123,8 @@ class Lines(Cell):
 
 def cell(value, kind=None):
     """A value as a column; what a table can show as it is stays so: numbers are aligned then."""
+    if kind is None and isinstance(value, str) and not value.isprintable():
+        kind = Text
     if kind is None and value is not None:
         return value
     return (kind or Cell)(value)
