@@ -10,6 +10,7 @@ import pathlib
 import tempfile
 
 from tests.lab import case
+from tests.lab import common
 from tests.lab import lab
 from tests.lab import vmha
 
@@ -56,10 +57,11 @@ class LabTest(case.RecoveryTest):
 
     def _clean(self):
         """Nothing of us runs, all hosts are in service, no server is left."""
-        try:
-            self.vmha.kill_engine()
-        except Exception:
-            pass                        # never started
+        for kill in (self.vmha.kill_engine, self.vmha.kill_api):
+            try:
+                kill()
+            except common.LabError:
+                pass                    # never started
         down = [h for h in self.lab.hosts
                 if not self.lab.alive(h) or self._out_of_service(self.cloud.service(h))]
         # Servers first: a host is only taken back when its evacuations are cleaned up.

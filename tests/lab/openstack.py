@@ -26,6 +26,16 @@ class Ran:
     stdout: str
     stderr: str
 
+    def json(self):
+        """What it printed, decoded.
+
+        :raises LabError: it was no JSON
+        """
+        try:
+            return json.loads(self.stdout)
+        except ValueError as error:
+            raise LabError(f'{self}\nThat is no JSON') from error
+
     def __str__(self):
         return (f'openstack {" ".join(self.words)}: exit status {self.status}\n'
                 f'{self.stderr}{self.stdout}')
@@ -72,11 +82,4 @@ def answer(lab, account, *words, json=True, **options):
     ran = run(lab, account, *words, *['-f', 'json'] * bool(json), **options)
     if ran.status:
         raise LabError(str(ran))
-    return _decoded(ran) if json else ran.stdout
-
-
-def _decoded(ran):
-    try:
-        return json.loads(ran.stdout)
-    except ValueError as error:
-        raise LabError(f'{ran}\nThat is no JSON') from error
+    return ran.json() if json else ran.stdout

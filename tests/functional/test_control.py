@@ -1,0 +1,156 @@
+"""What an operator can say through `openstack vmha`, and what the engine makes of it."""
+
+import time
+
+from tests.functional import api_case
+
+
+class PauseTest(api_case.ApiTest):
+    def test_paused_a_dead_host_waits_and_everything_says_so(self):
+        self.boot(2, stopped=0)
+        self.start()
+        self.wait_snapshot(2)
+        said = self.ask('pause', '--reason', 'switch work')
+        self.assertEqual((True, 'switch work', 'admin'),
+                         (said['paused'], said['reason'], said['user']))
+        self.lab.kill_host(self.SOURCE)
+        self.ask('failure', 'report', self.SOURCE)
+        self.wait('the host is found dead', lambda: (
+            'no heartbeat of compute1' in self.failure().detail), 30)
+        # A new engine keeps to it as well.
+        self.vmha.kill_engine()
+        self.vmha.start_engine()
+        report = self.failure()
+        self.assertEqual('checking', report.state)
+        self.assertIn('recoveries are paused by admin: switch work', report.detail)
+        ran = self.run_('failure', 'report', self.SOURCE, '--wait', '--timeout', '3')
+        self.assertSaid('recoveries are paused by admin', ran, status=2)
+        self.assertSaid('Report 1 of compute1 is not over after 3.0s', ran, status=2)
+        commands = ('failure list', 'failure show 1', 'recovery list', 'host list',
+                    'host show compute1', 'capacity show', 'load list',
+                    'plan show --host compute1', 'event list', 'status')
+        for ran in self.all_of([('reader', words.split()) for words in commands]):
+            with self.subTest(words=ran.words):
+                self.assertSaid('recoveries are paused by admin (switch work)', ran)
+        self.assertIn('it would wait: ', self.planned(self.SOURCE)[1])
+        self.assertEqual([], self.store.recoveries())
+        self.assertFalse(self.cloud.service(self.SOURCE)['forced_down'])
+        self.assertEqual([], self.cloud.migrations(self.SOURCE))
+
+        said = self.ask('resume')
+        self.assertEqual((False, 'admin'), (said['paused'], said['user']))
+        self.wait('it begins', self.recovery, 10)
+        self.assertSaid('compute1 is recovered: 2 moved',
+                        self.run_('recovery', 'show', self.SOURCE, '--wait'))
+        self.assertNotIn('paused', self.run_('status').stderr)
+        self.assertRecovered()
+
+
+class MaintenanceTest(api_case.ApiTest):
+    def test_in_maintenance_for_a_time_and_reported_while_no_engine_runs(self):
+        self.boot(2, stopped=1)
+        self.start()
+        self.wait_snapshot(2)
+        until = time.monotonic() + 12
+        self.ask('host', 'set', self.SOURCE, '--maintenance', '--until', '+12s', json=False)
+        self.lab.kill_host(self.SOURCE)
+        ran = self.run_('failure', 'report', self.SOURCE, '--wait')
+        self.assertSaid('is dismissed: compute1 is in maintenance; end it with', ran, status=1)
+        shown = self.ask('host', 'show', self.SOURCE)
+        self.assertTrue(shown['maintenance'])
+        self.assertIsNotNone(shown['maintenance_until'])
+        self.assertLess(time.monotonic(), until, 'too slow: the time was over by itself')
+        self.wait('the time of its maintenance is over', lambda: (
+            not self.store.marks()[self.SOURCE].maintenance), 30)
+        self.assertGreater(time.monotonic(), until - 1)
+
+        self.vmha.stop_engine()
+        self.ask('failure', 'report', self.SOURCE, '--reason', 'still dead')
+        self.assertEqual(('new', 'still dead'), (self.failure().state, self.failure().reason))
+        shown = self.ask('host', 'show', self.SOURCE)
+        self.assertEqual((False, None), (shown['maintenance'], shown['maintenance_until']))
+        self.vmha.start_engine()
+        self.assertSaid('compute1 is recovered: 2 moved', self.run_(
+            'failure', 'report', self.SOURCE, '--wait'))
+        self.assertRecovered()
+        self.assertEqual(['dismissed', 'accepted'], [f.state for f in self.store.failures()])
+
+
+class RoomTest(api_case.ApiTest):
+    """The only spare has room for two small servers, and for no large one."""
+
+    overrides = {'recovery.spares_only': 'true', 'recovery.max_recoveries': 1}
+
+    def flavor(self, name, ram):
+        """A flavor that the test alone uses; answers its id."""
+        flavor = {'name': name, 'id': name, 'vcpus': 1, 'ram': ram, 'disk': 1}
+        self.cloud.call('POST', '/flavors', {'flavor': flavor})
+        self.addCleanup(self.cloud.call, 'DELETE', f'/flavors/{name}')
+        return name
+
+    def memory(self, host):
+        """How many MiB a host has left, by Placement."""
+        session, url = self.lab.session(), self.lab.urls['placement_url']
+        provider, = session.get(f'{url}/resource_providers?name={host}').json()[
+            'resource_providers']
+        path = f'{url}/resource_providers/{provider["uuid"]}'
+        found = session.get(f'{path}/inventories/MEMORY_MB').json()
+        used = session.get(f'{path}/usages').json()['usages']['MEMORY_MB']
+        return int((found['total'] - found['reserved']) * found['allocation_ratio']) - used
+
+    def test_too_little_room_then_approved_aborted_and_tried_again(self):
+        filler, = self.cloud.boot(self.SPARE, 1, name='filler', flavor=self.flavor(
+            'filler', self.memory(self.SPARE) - 200))
+        large = self.boot(1, stopped=0, name='large', flavor=self.flavor('large', 1024),
+                          metadata={'vmha:priority': '90'})
+        small = self.boot(1, stopped=0, name='small')
+        other, = self.cloud.boot('compute2', 1, name='other')
+        self.start()
+        self.wait_snapshot(2)
+        plan, said = self.planned(self.SOURCE)
+        self.assertIn('compute1: 1 to compute4, 1 without a place', said)
+        self.assertEqual((None, False), (plan['large']['Target'], plan['large']['Left']))
+        self.assertEqual(self.SPARE, plan['small']['Target'])
+        self.wait('the check of the capacity knows', lambda: (
+            not {row['Host']: row for row in self.ask('capacity', 'show')}[self.SOURCE]['Fits']))
+        problem, = self.ask('capacity', 'show', self.SOURCE)
+        self.assertEqual(('large', plan['large']['Reason']), (problem['Name'], problem['Reason']))
+
+        # What was planned is what happens: one moves, and what has no place is named.
+        self.lab.kill_host(self.SOURCE)
+        self.ask('failure', 'report', self.SOURCE)
+        self.wait('one has moved, one cannot', lambda: (
+            self.recovery() and self.recovery().stage == 'moving'
+            and self.recovery().state == 'held'), 60)
+        ran = self.run_('recovery', 'show', self.SOURCE, '--wait', '--timeout', '1')
+        self.assertSaid('compute1 is held: 1 instances have no place to go; large: ', ran, 2)
+        first, = self.ask('recovery', 'list', '--state', 'held')
+        moves = self.assertGoesBy(plan, first['ID'])
+        self.assertEqual(('moved', 'unplaced'), (moves['small']['State'], moves['large']['State']))
+
+        # A second host is more than may be recovered at a time, until somebody approves.
+        self.lab.kill_host('compute2')
+        self.ask('failure', 'report', 'compute2')
+        second = self.wait('the second one is held', lambda: next(
+            (r for r in self.store.recoveries() if r.host == 'compute2' and r.state == 'held'),
+            None), 30)
+        self.assertIn('the limit is 1; approve with "openstack vmha recovery approve '
+                      f'{second.id}"', second.reason)
+        self.assertFalse(self.cloud.service('compute2')['forced_down'])
+        ran = self.run_('recovery', 'approve', second.id, '--wait', '--timeout', '90')
+        self.assertSaid('compute2 is recovered: 1 moved', ran)
+        self.assertEqual('held', self.store.recovery(first['ID']).state)
+
+        # The first one is given up; with room it is tried again.
+        ran = self.run_('recovery', 'abort', self.SOURCE, '--wait', '--timeout', '30')
+        self.assertSaid('compute1 is aborted: ', ran)
+        left = self.moved(self.SOURCE)['large']
+        self.assertEqual(('left', 'aborted by an operator'), (left['State'], left['Reason']))
+        self.cloud.call('DELETE', f'/servers/{filler["id"]}')
+        self.wait('there is room', lambda: self.memory(self.SPARE) > 1024, 30)
+        ran = self.run_('recovery', 'retry', self.SOURCE, '--wait', '--timeout', '120')
+        self.assertSaid('compute1 is recovered: 2 moved', ran)
+        hosts = {one['id']: one['OS-EXT-SRV-ATTR:host'] for one in self.cloud.servers()}
+        self.assertEqual({self.SPARE}, {hosts[one] for one in (*large, *small, other['id'])})
+        records = self.cloud.migrations(self.SOURCE, migration_type='evacuation')
+        self.assertEqual(2, len(records), records)
