@@ -191,6 +191,8 @@ class ClientTest(osc_case.OscCase):
                 (ksa.EndpointNotFound(), client.NoEndpoint, 'openstack endpoint create'),
                 (ksa.Unauthorized('wrong password'), client.Unauthorized, 'wrong password'),
                 (ksa.ConnectFailure('refused'), client.Unavailable, 'refused'),
+                (ksa.ConnectFailure('no way to X: HTTPConnectionPool(host=X): Max'),
+                 client.Unavailable, '(no way to X)'),
                 (ksa.MissingAuthPlugin(), client.ClientError, 'MissingAuthPlugin')):
             vmha = client.Client(Failing(error))
             with self.assertRaises(kind) as raised:

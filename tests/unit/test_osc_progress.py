@@ -249,6 +249,15 @@ class WaitTest(osc_case.OscCase):
                          [line.partition('held: ')[2] for line in held])
         self.assertTrue(any(f'recovery abort {ident}' in line for line in self.said()))
 
+    def test_a_hold_that_was_just_approved(self):
+        ident = self.open_recovery(state='held', resume='confirmed', reason='the limit',
+                                   wish='approve')
+        self.play(models.Recovery, ident, {}, dict(wish=''), dict(state='recovered', ended_at=NOW))
+        self.wait().recovery(ident)
+        said = self.said()
+        self.assertEqual('+0.0s compute2: held (to approve), 0/2 moved, the limit', said[0])
+        self.assertEqual('compute2 is held: the limit.', said[1])   # after it was taken up
+
     def test_a_hold_in_a_pause(self):
         self.store.pause(True, 'the switch', 'ann')
         ident = self.open_recovery(state='held', resume='confirmed', reason='waits')

@@ -238,7 +238,9 @@ class Client:
             raise NoEndpoint(f'the service catalogue has no endpoint of type '
                              f'{self.http.service_type}') from e
         except ksa.ConnectionError as e:
-            raise Unavailable(f'the API does not answer ({_first_line(e)})') from e
+            # What follows is urllib3's own chain of causes.
+            words = _first_line(e).partition(': HTTP')[0]
+            raise Unavailable(f'the API does not answer ({words})') from e
         except ksa.Unauthorized as e:
             raise Unauthorized(f'Keystone says: {_first_line(e)}', 401) from e
         except ksa.ClientException as e:

@@ -224,7 +224,7 @@ class Wait:
 
     # -- a recovery -----------------------------------------------------------------------------
     def _show_recovery(self, recovery):
-        held = recovery['state'] == 'held'
+        held = recovery['state'] == 'held' and recovery['wish'] not in progress.PENDING
         new = self._said != (held, recovery['reason'])
         self._said = held, recovery['reason']
         if held and new:
