@@ -188,8 +188,8 @@ class Work:
         found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
         if found.what == verdict.ALIVE and not recovery.approved:
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
-                        'nothing is sent until it is off, or until an operator says "vmha-manage '
-                        f'recovery approve {recovery.id}"')
+                        'nothing is sent until it is off, or until an operator says '
+                        f'"openstack vmha recovery approve {recovery.id}"')
         if any(m.state == 'waiting' for m in rows):
             reason = self.guard.objection(recovery)
             if reason:

@@ -21,7 +21,9 @@ from vmha_nova import engine
 from vmha_nova import exception
 from vmha_nova import fencing
 from vmha_nova import messaging
+from vmha_nova import metrics
 from vmha_nova import model
+from vmha_nova import notifier
 from vmha_nova import nova
 from vmha_nova import planner
 from vmha_nova import recorder
@@ -161,6 +163,7 @@ def check(conf):
         make_fence(conf)
     else:
         make_ceph(conf)
+    notifier.options(conf)
     for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
         messaging.transport(conf, url)
     store_ = make_store(conf)
@@ -197,15 +200,22 @@ class EngineService(cotyledon.Service):
         self._recorder = recorder.Recorder(
             store_, self.engine.lead, lambda: self.collector.snapshot, self._storage, policy,
             steady, conf.collector.capacity_interval)
+        self._conf = conf.metrics
+        self._metrics = metrics.EngineMetrics(store_, steady)
+        self._notifier = notifier.Notifier(conf, store_, self.engine.lead, self._metrics)
         self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
             ('collector', self._collect), ('engine', self._lead),
             ('storage', self._watch_storage), ('recorder', self._write_down))]
+        self._telling = threading.Thread(target=self._notifier.run, name='notifier', daemon=True)
 
     def run(self):
         """Start everything; returns at once."""
         for thread in self._threads:
             thread.start()
+        self._telling.start()
         self.listeners.start()
+        if self._conf.port:
+            self._metrics.serve(self._conf.listen, self._conf.port)
 
     def terminate(self):
         """Stop listening, end the cycle under way, let calls under way end."""
@@ -213,6 +223,8 @@ class EngineService(cotyledon.Service):
         self.listeners.stop()
         self.collector.poke()
         self.engine.stop()
+        self._metrics.stop()
+        self._notifier.stop(self._telling)
         for thread in self._threads:
             thread.join(10)
         self._executor.shutdown(wait=False)

@@ -48,7 +48,7 @@ IMPORTS = {
     'preflight': {'disks', 'model', 'rules'},
     'planner': VALUES | JUDGEMENT | {'db'},
     'recorder': VALUES | JUDGEMENT | {'db'},
-    'metrics': VALUES,
+    'metrics': VALUES | {'db', 'version'},
     'notifier': VALUES | {'messaging'},
     'jobs': set(),
     'lead': set(),

@@ -9,11 +9,13 @@ from vmha_nova.conf import ceph
 from vmha_nova.conf import collector
 from vmha_nova.conf import detection
 from vmha_nova.conf import fence
+from vmha_nova.conf import metrics
 from vmha_nova.conf import notifications
 from vmha_nova.conf import recovery
 from vmha_nova.conf import service_credentials
 
-GROUPS = (api, ceph, collector, detection, fence, notifications, recovery, service_credentials)
+GROUPS = (api, ceph, collector, detection, fence, metrics, notifications, recovery,
+          service_credentials)
 DEFAULT_DATABASE = 'sqlite:////var/lib/vmha/vmha.sqlite'
 
 

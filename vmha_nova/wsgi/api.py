@@ -13,6 +13,7 @@ from oslo_log import log
 from vmha_nova.api import app
 from vmha_nova.conf import opts
 from vmha_nova import exception
+from vmha_nova import metrics
 from vmha_nova import service
 from vmha_nova import version
 
@@ -32,7 +33,8 @@ def make(environ=os.environ):
         # A client waits for every request: while the database is away, it is told so at once.
         conf.set_override('max_retries', 0, 'database')
         store = service.make_store(conf)
-        made = app.create(conf, store, service.make_planner(conf, store), conf.fence.driver)
+        made = app.create(conf, store, service.make_planner(conf, store), conf.fence.driver,
+                          metrics.Metrics(store, service.clock))
         _check_account(conf)
         _check_tables(conf)
     except (exception.VmhaError, cfg.Error) as e:
