@@ -75,8 +75,6 @@ class Notifier:
         self._tries = 0                 # of the first of those that wait
         self._said = ''
         self._bus, self._notifier = None, None
-        if self._options.driver:
-            self._connect()             # says at once if there is no usable address
 
     def run(self):
         """Send until stop(), or until another engine leads. For a thread of its own."""
@@ -200,9 +198,10 @@ class Notifier:
 
 
 def options(conf):
-    """The options of [oslo_messaging_notifications].
+    """The options of [oslo_messaging_notifications], found to be usable.
 
-    :raises ConfigurationError: there is no such driver; oslo.messaging would only log it
+    :raises ConfigurationError: there is no such driver, which oslo.messaging would only log, or
+                                no address of a message bus
     """
     for group, some in opts.list_opts():
         if group == GROUP:
@@ -213,6 +212,8 @@ def options(conf):
         raise exception.ConfigurationError(
             f'[{GROUP}] driver: there is no {", ".join(wrong)}; there are '
             f'{", ".join(sorted(known))}')
+    if found.driver:
+        messaging.transport(conf, found.transport_url)
     return found
 
 
