@@ -11,6 +11,7 @@ import importlib.metadata
 import logging
 import socket
 import threading
+import time
 import uuid
 
 import oslo_messaging
@@ -25,6 +26,7 @@ GROUP = 'oslo_messaging_notifications'
 DRIVERS = 'oslo.messaging.notify.drivers'       # their entry points
 IDLE = 1.0                              # seconds between looks
 AGAIN, AGAIN_MAX = 1.0, 30.0            # seconds until a failed notification is tried again
+SAY_AGAIN = 60.0                        # seconds before a condition is put in other words
 STOP_SECONDS = 2.0
 BATCH = 100                             # as many are sent twice when killed at the wrong moment
 PRIORITY = {'vmha.move.failed': 'error', 'vmha.recovery.partial': 'error',
@@ -63,7 +65,7 @@ class Notifier:
     :raises ConfigurationError: what is configured cannot work
     """
 
-    def __init__(self, conf, store, lead, metrics):
+    def __init__(self, conf, store, lead, metrics, monotonic=time.monotonic):
         self._conf = conf
         self._store = store
         self._lead = lead
@@ -73,7 +75,8 @@ class Notifier:
         self._stop = threading.Event()
         self._sent = {}                 # id -> Note: sent, but still on record
         self._tries = 0                 # of the first of those that wait
-        self._said = ''
+        self._said = None               # what is wrong, in words, and when that was said
+        self._monotonic = monotonic
         self._bus, self._notifier = None, None
 
     def run(self):
@@ -156,7 +159,7 @@ class Notifier:
         if error is None:
             if self._said:
                 LOG.info('notifications are sent again')
-                self._said = ''
+                self._said = None
             return ''
         self._disconnect()
         return _words(error)
@@ -171,10 +174,11 @@ class Notifier:
         return False
 
     def _say(self, text, **values):
-        """Log a condition and note it in the journal, once."""
-        if text == self._said:
-            return
-        self._said = text
+        """Log a condition and note it in the journal: once, and when its words change."""
+        now = self._monotonic()
+        if self._said and (self._said[0] == text or now - self._said[1] < SAY_AGAIN):
+            return                      # a bus that goes away has many words for it
+        self._said = text, now
         LOG.warning('%s', text, **values)
         try:
             self._store.note('warning', 'notifications', text[:500])

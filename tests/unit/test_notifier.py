@@ -1,6 +1,8 @@
 """What was written down to be told is sent: all of it, in order, at least once."""
 
+import json
 import os
+import pathlib
 import socket
 import tempfile
 import threading
@@ -20,6 +22,9 @@ from vmha_nova import exception
 from vmha_nova import lead
 from vmha_nova import notifier
 from vmha_nova import views
+
+
+SAMPLES = pathlib.Path(__file__).parents[2] / 'doc/source/_samples'
 
 
 class Metrics:
@@ -69,6 +74,7 @@ class Listener:
 
 class Base(unittest.TestCase):
     driver = ('messagingv2',)
+    words = 'the bus is away'
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -95,7 +101,8 @@ class Base(unittest.TestCase):
         return conf
 
     def make(self):
-        return notifier.Notifier(self.conf, self.store, self.lead, self.metrics)
+        return notifier.Notifier(self.conf, self.store, self.lead, self.metrics,
+                                 lambda: self.clock().timestamp())
 
     def recover(self):
         """A host dies and one of its two instances is moved, as rows."""
@@ -129,7 +136,7 @@ class Base(unittest.TestCase):
         def send(driver, target, ctxt, message, *args, **values):
             if message['event_type'] == event_type and left[0]:
                 left[0] -= 1
-                raise oslo_messaging.MessageDeliveryFailure('the bus is away')
+                raise oslo_messaging.MessageDeliveryFailure(self.words)
             return true(driver, target, ctxt, message, *args, **values)
         # The cleanup of a fake transport would forget what others have sent.
         self.closed = []
@@ -230,6 +237,28 @@ class SendTest(Base):
                 self.make()
 
 
+class SamplesTest(Base):
+    def test_the_samples_of_the_documentation_are_still_like_that(self):
+        self.recover()
+        self.store.set_mark('c1', spare=True)
+        real = {note.event_type.split('.')[1] + str('spare' in note.payload): note.payload.keys()
+                for note in self.store.outbox()}
+        paths = sorted(SAMPLES.glob('*.json'))
+        self.assertGreater(len(paths), 10)
+        for path in paths:
+            message = json.loads(path.read_text())
+            event_type, payload = message['event_type'], message['payload']
+            self.assertEqual(path.stem, event_type)
+            self.assertEqual({'message_id', 'timestamp', 'priority', 'publisher_id',
+                              'event_type', 'payload'}, message.keys())
+            self.assertEqual(notifier.PRIORITY.get(event_type, 'info').upper(),
+                             message['priority'])
+            noun = event_type.split('.')[1]
+            self.assertEqual(real[noun + str('spare' in payload)], payload.keys(), path)
+            if noun != 'host':
+                self.assertEqual(event_type.split('.')[2], payload['state'])
+
+
 class FailureTest(Base):
     def test_what_could_not_be_sent_waits_and_the_order_stays(self):
         self.recover()
@@ -262,6 +291,17 @@ class FailureTest(Base):
         self.assertEqual(1, self.notifier.cycle())
         # What has failed once is not used again: it could wait for its broker for ever.
         self.assertEqual(9, len({id(driver) for driver in self.closed}))
+
+    def test_other_words_are_said_now_and_then(self):
+        self.store.set_mark('c1', spare=True)
+        self.fail_at('vmha.host.updated', times=4)
+        with self.assertLogs(notifier.LOG) as logs:
+            for words, seconds in (('reset', 0), ('refused', 1), ('refused', 60), ('refused', 60)):
+                self.words = words
+                self.clock.tick(seconds)
+                self.notifier.cycle()
+        self.assertEqual(['notifications wait: reset', 'notifications wait: refused'],
+                         [r.getMessage() for r in logs.records])
 
     def test_a_bus_that_never_was_there(self):
         with socket.socket() as taken:          # nobody listens there
