@@ -1,7 +1,10 @@
 """A running API: the real application on a database with rows, and tokens of every persona."""
 
+import atexit
 import datetime
-import json
+import functools
+import logging
+import shutil
 import tempfile
 import unittest
 import uuid
@@ -63,6 +66,16 @@ def config(url, **api):
     return conf
 
 
+@functools.cache
+def empty():
+    """The path of a SQLite file with all tables and no rows, made once."""
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    path = f'{folder.name}/empty.sqlite'
+    store.Store(lambda: NOW, connection=f'sqlite:///{path}').upgrade()
+    return path
+
+
 def tokens():
     """A token for each persona, called as it is, and one that has expired; until cleanUp()."""
     made = fixture.AuthTokenFixture()
@@ -84,16 +97,28 @@ class ApiCase(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.url = f'sqlite:///{folder.name}/vmha.sqlite'
+        self.folder = folder.name
+        self.url = self.database()
         self.now = NOW
         self.store = store.Store(lambda: self.now, connection=self.url)
-        self.store.upgrade()
         self.planner = Planner()
-        self.addCleanup(tokens().cleanUp)
+        # It warns of every application that is made, and names every token it refuses.
+        logging.getLogger('keystonemiddleware').setLevel(logging.CRITICAL + 1)
+        self.tokens = tokens()
+        self.addCleanup(self.tokens.cleanUp)
         self.conf = config(self.url, **self.settings)
+        self.start()
+
+    def start(self):
+        """Make the application of ``self.conf``."""
         self.wsgi = app.create(self.conf, self.store, self.planner, 'storage',
                                metrics=self.metrics(), clock=lambda: self.now)
         self.client = test.Client(self.wsgi)
+
+    def database(self):
+        """The URL of a database with all tables and no rows."""
+        shutil.copy(empty(), f'{self.folder}/vmha.sqlite')
+        return f'sqlite:///{self.folder}/vmha.sqlite'
 
     def metrics(self):
         """What is handed in as metrics."""
@@ -151,6 +176,12 @@ class ApiCase(unittest.TestCase):
         with sa.orm.Session(engine, expire_on_commit=False) as session:
             session.add_all(rows)
             session.commit()
+        engine.dispose()
+
+    def drop_tables(self):
+        """Leave nothing in the database."""
+        engine = sa.create_engine(self.url)
+        models.Base.metadata.drop_all(engine)
         engine.dispose()
 
     def fill(self):
@@ -238,8 +269,3 @@ def move(recovery_id, number, state, **values):
                        known=[]), **values)
     return models.Move(recovery_id=recovery_id, instance_id=str(uuid.uuid4()), state=state,
                        **values)
-
-
-def pretty(value):
-    """JSON for a message."""
-    return json.dumps(value, indent=1, default=str)
