@@ -1,6 +1,8 @@
 """`openstack vmha`: one recovery, and what every command says of it to everybody."""
 
+import concurrent.futures
 import importlib.metadata
+import re
 import unittest
 
 import requests
@@ -227,7 +229,7 @@ class OpenstackTest(unittest.TestCase):
                 self.scene.assertSaid(said, self.scene.run_(*words), status=1)
 
     def test_metrics_health_and_documents_need_no_token(self):
-        for path, kind, words in (('/metrics', 'text/plain', 'vmha_'),
+        for path, kind, words in (('/metrics', 'text/plain', 'vmha_moves{state="moved"} 6.0'),
                                   ('/healthcheck', 'text/plain', ''),
                                   ('/v1/openapi.json', 'application/json', '"openapi":'),
                                   ('/', 'application/json', '"versions":')):
@@ -237,7 +239,18 @@ class OpenstackTest(unittest.TestCase):
                 self.assertIn(kind, answer.headers['Content-Type'])
                 self.assertIn(words, answer.text)
 
-    def test_two_processes_answer(self):
+    def test_two_processes_answer_and_count_together(self):
+        def counted():
+            text = requests.get(f'{self.vmha.api_url}/metrics', timeout=30).text
+            values = re.findall(
+                r'^vmha_api_requests_total{method="GET",route="/v1",.*} (.+)$', text, re.M)
+            return sum(map(float, values))
+        before = counted()
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: requests.get(
+                f'{self.vmha.api_url}/v1', timeout=30).status_code, range(40)))
+        self.assertEqual({200}, set(answers))
+        self.assertEqual([before + 40] * 6, [counted() for _ in range(6)])
         lab_state = state.load(self.scene.lab.dir)
         master = lab_state.processes[vmha.API]
         self.assertEqual(1 + 2, len(process.members(master, lab_state.mark)))
