@@ -14,11 +14,14 @@ import time
 import urllib.error
 import urllib.request
 
+import kombu
 from oslo_config import cfg
 import oslo_messaging
 from prometheus_client import parser
 
 from tests.functional import base
+from tests.functional import test_store_mariadb
+from tests.unit import test_metrics
 from vmha_nova import notifier
 from vmha_nova import views
 
@@ -140,7 +143,10 @@ class NotificationsTest(base.LabTest):
 
     def figures(self):
         """What the engine's port says: {name: {labels' values: value}}; no labels: ''."""
-        url = f'http://127.0.0.1:{self.port}/metrics'
+        return self.figures_at(f'http://127.0.0.1:{self.port}/metrics')
+
+    @staticmethod
+    def figures_at(url):
         with urllib.request.urlopen(url, timeout=10) as answer:
             found = {}
             for family in parser.text_string_to_metric_families(answer.read().decode()):
@@ -274,3 +280,52 @@ class NotificationsTest(base.LabTest):
         self.vmha.stop_engine()
         self.assertLess(time.monotonic() - begin, 12)
         self.assertEqual(['vmha.host.updated'], [n.event_type for n in self.store.outbox()])
+
+    def test_a_topic_that_another_service_has_taken(self):
+        """Queues that do not outlast RabbitMQ are what OpenStack's services make by default."""
+        with kombu.Connection(self.bus.replace('rabbit://', 'amqp://')) as one:
+            queue = kombu.Queue('taken.info', durable=False, channel=one.channel())
+            queue.declare()
+            self.configure(oslo_messaging_notifications__topics='taken')
+            self.start()
+            try:
+                self.wait('it is said', lambda: any(
+                    e.kind == 'notifications' and 'PRECONDITION_FAILED' in e.text
+                    and 'topics a name that only this service uses' in e.text
+                    for e in self.store.events()), 30)
+            finally:
+                queue.delete()
+            self.wait('it is sent once the queue is gone', lambda: not self.store.outbox(),
+                      notifier.AGAIN_MAX + 10)
+
+    def test_each_process_of_the_api_shows_the_figures_of_all(self):
+        self.configure()
+        self.start()
+        self.vmha.start_api()
+        for _ in range(20):
+            urllib.request.urlopen(self.vmha.api_url + '/v1', timeout=10).close()
+        for _ in range(5):
+            found = self.figures_at(self.vmha.api_url + '/metrics')
+            self.assertEqual(20, found['vmha_api_requests_total']['GET,/v1,2xx'])
+            self.assertEqual(20, found['vmha_api_request_seconds_count']['GET,/v1'])
+            self.assertEqual({'': 1}, found['vmha_up'])
+            self.assertEqual(4, found['vmha_hosts']['all'])
+        self.assertEqual(self.figures()['vmha_hosts'], found['vmha_hosts'], 'as the engine says')
+        self.vmha.stop_api()
+
+
+class MariadbGaugesTest(test_metrics.GaugesTest):
+    """The same figures from a real MariaDB."""
+
+    def url(self):
+        return base.the_lab().urls['vmha_database_url']
+
+    def setUp(self):
+        self.empty()
+        self.addCleanup(self.empty)
+        super().setUp()
+
+    def empty(self):
+        one = test_store_mariadb.MariadbStoreTest()
+        one.url = self.url()
+        one.empty()

@@ -49,11 +49,12 @@ class Base(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
         self.clock = clocks.Clock(topology.NOW)
-        self.store = store.Store(
-            self.clock, connection='sqlite:///' + os.path.join(self.folder, 'db'),
-            sqlite_synchronous=False)
+        self.store = store.Store(self.clock, connection=self.url(), sqlite_synchronous=False)
         self.store.upgrade()
         self.metrics = self.kind(self.store, self.clock)
+
+    def url(self):
+        return 'sqlite:///' + os.path.join(self.folder, 'db')
 
     def shown(self):
         return samples(self.metrics.exposition()[0])
