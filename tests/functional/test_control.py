@@ -51,8 +51,8 @@ class MaintenanceTest(api_case.ApiTest):
         self.boot(2, stopped=1)
         self.start()
         self.wait_snapshot(2)
-        until = time.monotonic() + 12
-        self.ask('host', 'set', self.SOURCE, '--maintenance', '--until', '+12s', json=False)
+        until = time.monotonic() + 15
+        self.ask('host', 'set', self.SOURCE, '--maintenance', '--until', '+15s', json=False)
         self.lab.kill_host(self.SOURCE)
         ran = self.run_('failure', 'report', self.SOURCE, '--wait')
         self.assertSaid('is dismissed: compute1 is in maintenance; end it with', ran, status=1)
