@@ -13,9 +13,7 @@ import sqlalchemy as sa
 
 NULL = 'null'
 _quote = json.encoder.encode_basestring_ascii
-# SQLite gives numbers for flags, and for those in JSON their digits.
-_FLAGS = {0: 'false', 1: 'true', None: NULL,
-          '0': 'false', '1': 'true', 'false': 'false', 'true': 'true', NULL: NULL}
+_FLAGS = {False: 'false', True: 'true', None: NULL}     # finds 0 and 1 too
 
 
 # -- from the values of a column, as the driver gives them, to JSON texts ------------------------
@@ -47,18 +45,17 @@ def time(values):
 
 def document(values):
     """Of JSON."""
-    return [NULL if v is None else v if isinstance(v, str) else json.dumps(v) for v in values]
+    return [NULL if v is None else v for v in values]
 
 
 def member(default):
     """Of a member of a JSON object; ``default``: JSON for where there is none, or null."""
-    return lambda values: [default if v in (None, NULL) else v if isinstance(v, str)
-                           else json.dumps(v) for v in values]
+    return lambda values: [default if v in (None, NULL) else v for v in values]
 
 
 def flag_member(values):
-    """The same of a boolean; false where there is none."""
-    return ['true' if v in ('true', '1', True) else 'false' for v in values]
+    """The same of a boolean, which SQLite makes 0 or 1; false where there is none."""
+    return ['true' if v in ('true', '1') else 'false' for v in values]
 
 
 def word(table):
@@ -84,8 +81,10 @@ class Shape:
     def __init__(self, ident, **members):
         self._members = members
         self.at = list(members).index(ident)
-        # As the driver gives them: SQLAlchemy makes nothing of their types.
-        self.columns = [sa.type_coerce(column, sa.types.NullType())
+        # As the driver gives them: SQLAlchemy makes nothing of their types. JSON is asked for as
+        # text, because there are drivers that take it apart.
+        self.columns = [sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON)
+                        else sa.type_coerce(column, sa.types.NullType())
                         for column, _ in members.values()]
 
     def page(self, rows, **more):
