@@ -1,4 +1,9 @@
-"""[notifications]: what is listened to."""
+"""[notifications]: what is listened to.
+
+What this service tells others is configured in [oslo_messaging_notifications], whose options are
+oslo.messaging's own. A queue that nobody reads grows for ever: a driver is for where there is a
+listener.
+"""
 
 from oslo_config import cfg
 
