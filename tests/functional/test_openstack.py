@@ -187,6 +187,8 @@ class OpenstackTest(unittest.TestCase):
         given = {**bare, 'OS_AUTH_TYPE': 'admin_token', 'OS_ENDPOINT': self.vmha.api_url}
         session = self.scene.lab.session('reader')
         revoked = session.get_token()
+        self.assertEqual(0, self.scene.run_('host', 'list', account='reader', **given,
+                                            OS_TOKEN=revoked).status)
         session.delete(self.scene.lab.urls['auth_url'] + '/auth/tokens',
                        headers={'X-Subject-Token': revoked})
         for changes in ({'OS_PASSWORD': 'wrong'}, {**given, 'OS_TOKEN': 'gAAAAABm-nonsense'},

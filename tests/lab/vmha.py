@@ -63,10 +63,10 @@ def sections(lab_state, connection, log_file):
     return {
         'DEFAULT': {'transport_url': lab_state.urls['transport_url'], 'log_file': log_file},
         'service_credentials': account,
-        # Without memcached_servers, so that a token counts as long as Keystone says.
+        # No cache: a token counts as long as Keystone says.
         'keystone_authtoken': {
             **account, 'www_authenticate_uri': lab_state.urls['auth_url'],
-            'service_token_roles_required': 'true'},
+            'service_token_roles_required': 'true', 'token_cache_time': -1},
         'database': {'connection': connection},
         'detection': {'heartbeat_silence': 5},
         'collector': {'interval': 2, 'nodes_interval': 5},
