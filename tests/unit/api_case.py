@@ -209,7 +209,7 @@ class ApiCase(unittest.TestCase):
         self.recovery = recovery('compute1', state='partial', ended_at=NOW)
         self.add(
             self.recovery,
-            models.HostFailure(id=1, host='compute1', source='pinger', reason='no answer',
+            models.HostFailure(host='compute1', source='pinger', reason='no answer',
                                detected_at=NOW, received_at=NOW, evidence={'pings': 3},
                                forced=False, state='accepted', detail='its heartbeat is gone',
                                repeats=2, recovery_id=self.recovery.id),

@@ -120,11 +120,10 @@ def against(validator_, value, where):
     if error is None:
         return
     at = '.'.join(map(str, error.absolute_path))
-    text = f'{where}{" " + at if at else ""}: {error.message}'
+    detail = short(f'{where}{" " + at if at else ""}: {error.message}')
     if error.validator == 'additionalProperties':
-        known = ', '.join(error.schema['properties']) or 'none'
-        text = f'{short(text)}; known here: {known}'
-    raise Refused(400, short(text))
+        detail += f'; known here: {", ".join(error.schema["properties"]) or "none"}'
+    raise Refused(400, detail)
 
 
 def short(text):
