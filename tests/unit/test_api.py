@@ -154,7 +154,7 @@ class VersionTest(api_case.ApiCase):
 
     def test_what_is_no_version(self):
         for header in ('vmha', 'vmha 1', 'vmha one', '', 'vmha 1.0 2.0', 'vmha 0.1', 'vmha 1.٠',
-                       'vmha ' + '1' * 5000, ','):
+                       'vmha ' + '1' * 5000, ',', 'compute new', 'vmha 1.0;', 'vmha\t1.0'):
             with self.subTest(header[:20]):
                 self.assertIn(self.HEADER, self.detail(self.ask(header, 400).json))
 

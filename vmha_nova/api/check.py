@@ -20,7 +20,9 @@ VERSION_HEADER = 'OpenStack-API-Version'
 
 _TIME = re.compile(r'\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)', re.ASCII)
 _INTEGER = re.compile(r'-?[0-9]{1,19}')
-_VERSION = re.compile(r'[1-9][0-9]{0,3}\.[0-9]{1,4}|latest')
+_ONE = r'[a-z][a-z0-9-]* ([1-9][0-9]{0,3}\.[0-9]{1,4}|latest)'
+VERSION_PATTERN = f'^{_ONE}( *, *{_ONE})*$'     # other services' may be in it too
+_ONE_VERSION = re.compile(_ONE)
 
 
 # -- JSON ----------------------------------------------------------------------------------------
@@ -166,17 +168,13 @@ def microversion(header):
     :raises Refused: it cannot be read (400), or there is no such version (406).
     """
     wanted = MIN_VERSION
-    for one in (header or '').split(',') if header is not None else ():
-        service, _, version = one.strip().partition(' ')
-        if not service or not version:
+    for one in header.split(',') if header is not None else ():
+        if not _ONE_VERSION.fullmatch(one.strip(' ')):
             raise Refused(400, f'{VERSION_HEADER}: {short(repr(one))} is not like '
-                               f'"{SERVICE_TYPE} {MAX_VERSION}"')
-        if service != SERVICE_TYPE:
-            continue
-        if not _VERSION.fullmatch(version):
-            raise Refused(400, f'{VERSION_HEADER}: {short(repr(version))} is no version: two '
-                               'numbers with a dot between them, or latest')
-        wanted = MAX_VERSION if version == 'latest' else version
+                               f'"{SERVICE_TYPE} {MAX_VERSION}" or "{SERVICE_TYPE} latest"')
+        service, version = one.split()
+        if service == SERVICE_TYPE:
+            wanted = MAX_VERSION if version == 'latest' else version
     if wanted != MAX_VERSION:
         raise Refused(406, f'there is no version {wanted} of this API, only {MIN_VERSION}',
                       min_version=MIN_VERSION, max_version=MAX_VERSION)

@@ -30,7 +30,8 @@ WORDS = {
     500: 'An error of this service; its log has more, under this request id.',
     503: 'The database does not answer; the log of this service has more, under this request id.',
 }
-KEYSTONE_AWAY = 'The token cannot be checked: Keystone does not answer.'
+KEYSTONE_AWAY = ('The token cannot be checked: Keystone, or the cache of tokens, does not answer; '
+                 'the log of this service has more, under this request id.')
 
 
 class Refused(Exception):

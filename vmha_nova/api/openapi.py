@@ -111,9 +111,9 @@ def _header(route):
     if not versioned(route):
         return []
     return [{'name': check.VERSION_HEADER, 'in': 'header', 'required': False,
-             'description': 'The version of the API that is wanted.',
-             'schema': dict(_TEXT, enum=[f'{check.SERVICE_TYPE} {word}' for word in (
-                 check.MAX_VERSION, 'latest')])}]
+             'description': 'The version of the API that is wanted; the oldest one without it.',
+             'example': f'{check.SERVICE_TYPE} {check.MAX_VERSION}',
+             'schema': dict(_TEXT, pattern=check.VERSION_PATTERN)}]
 
 
 def _healthcheck():
