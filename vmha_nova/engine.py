@@ -266,18 +266,19 @@ class Engine:
                 result = self.jobs.insist(key, self._park, node.host)
                 if result is not None and result.error:
                     self._say(key, f'spare {node.host} cannot be disabled: {result.error}',
-                              logging.ERROR)
+                              logging.ERROR, node.host)
             elif not node.enabled and not node.parked:
                 self._say(key, f'spare {node.host} is disabled by somebody else '
                           f'({node.disabled_reason or "no reason given"}) and cannot be used; '
-                          'enable it in Nova, this service then keeps it', logging.WARNING)
+                          'enable it in Nova, this service then keeps it', logging.WARNING,
+                          node.host)
         for host, mark in view.marks.items():
             node = view.cluster.nodes.get(host)
             if mark.parked and not mark.spare and node is not None and node.up:
                 result = self.jobs.insist(('unpark', host), self._unpark, host)
                 if result is not None and result.error:
                     self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
-                              logging.ERROR)
+                              logging.ERROR, host)
 
     def _used_spares(self, view):
         used = set()
@@ -313,14 +314,14 @@ class Engine:
             problem = self.work.guard.tend(recovery.host)
             if problem:
                 self._say(('fence', recovery.host), f'the fence of {recovery.host} cannot be '
-                          f'kept: {problem}', logging.ERROR)
+                          f'kept: {problem}', logging.ERROR, recovery.host)
             return
         node = view.cluster.nodes.get(recovery.host)
         reason = self.work.guard.watch_over(
             recovery, None if recovery.host in view.cluster.unknown_hosts else node)
         if reason:
             self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
-                      logging.WARNING)
+                      logging.WARNING, recovery.host)
         elif reason == '' and recovery.wish == 'release':
             self.store.set_recovery(self.term, recovery.id, released_at=self.clock(), wish='')
             LOG.info("%s is let go, at an operator's word", recovery.host)
@@ -344,7 +345,7 @@ class Engine:
         self.store.save_loads(self.term, dict(loads.items() - self._loads.items()))
         self._kept_at, self._loads = now, loads
 
-    def _say(self, key, text, level, **values):
+    def _say(self, key, text, level, host='', **values):
         """Log and note a standing condition: once, and when its words change, but not often."""
         said, at = self._said.get(key, (None, None))
         now = self.clock()
@@ -355,6 +356,6 @@ class Engine:
         if level >= logging.WARNING:
             kind = key if isinstance(key, str) else key[0]
             try:
-                self.store.note(logging.getLevelName(level).lower(), kind, text)
+                self.store.note(logging.getLevelName(level).lower(), kind, text, host)
             except exception.StoreUnavailable:
                 pass                    # the log has it

@@ -100,8 +100,6 @@ def parse_host_down(payload):
     detected_at = datetime.datetime.fromisoformat(payload['detected_at'])
     if detected_at.tzinfo is None:
         detected_at = detected_at.replace(tzinfo=datetime.timezone.utc)
-    # What the engine notes there itself must not come from outside.
-    evidence = {k: v for k, v in evidence.items() if k not in ('baseline', 'beats', 'osds')}
     return dict(host=host, source=source, reason=payload['reason'][:2000], evidence=evidence,
                 detected_at=detected_at)
 

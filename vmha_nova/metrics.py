@@ -113,7 +113,8 @@ def _families(found, now):
                  every(states.FAILURE, found.failures))
     yield gauges('hosts', 'Compute nodes: all; that are up; marked as spare; in maintenance; out, '
                  'which are those of recoveries that are not in service again; unfenced, which '
-                 'nothing keeps from writing once they are dead.', 'kind', found.hosts)
+                 'hold instances and nothing keeps from writing once they are dead, without those '
+                 'in maintenance.', 'kind', found.hosts)
     yield gauge('hosts_unfit', 'Hosts whose death does not fit: instances would wait, or the '
                 'storage would fill up.', found.unfit)
     for kind, text in (

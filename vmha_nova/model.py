@@ -323,6 +323,10 @@ class DiskRecord:
 
 
 # -- rows, as the store hands them out; states and their meaning are in vmha_nova.states --------
+# What the engine notes in the evidence of a report, and nobody else.
+OWN_EVIDENCE = frozenset({'baseline', 'beats', 'osds'})
+
+
 @dataclasses.dataclass(frozen=True)
 class HostFailure:
     """A report that a host is down."""

@@ -361,7 +361,7 @@ class Work:
             return Hold(closed)
         stuck = [m for m in rows if m.state == 'unplaced']
         if stuck and all(m.state in states.MOVE_FINAL or m.state == 'unplaced' for m in rows):
-            return Hold(f'{len(stuck)} instances have no place to go; '
+            return Hold(f'{len(stuck)} of {len(rows)} instances have no place to go; '
                         f'{stuck[0].name or stuck[0].instance_id}: {stuck[0].reason}')
         return None
 

@@ -1,6 +1,7 @@
 """The engine, told lies and interrupted: reports, hosts that live, lists that are short."""
 
 from tests.unit import test_engine
+from vmha_nova.db import models
 from vmha_nova import exception
 
 
@@ -51,13 +52,22 @@ class ReportTest(Base):
 
     def test_a_report_that_cannot_be_judged_stops_nothing_else(self):
         world = self.world()
-        world.store.report_failure('c2', 'odd', evidence={'baseline': 'x'})
+        world.store.report_failure('c2', 'odd')
+        with world.store._writer() as session:      # what nobody can write, in the database
+            session.query(models.HostFailure).update({'evidence': {'baseline': 'x'}})
         world.die('c1')
         world.run(world.over)
         self.assertRecovered(world)
         events = [e for e in world.store.events() if e.kind == 'internal']
         self.assertTrue(events)
         self.assertLess(sum(e.repeats for e in events), 20, 'said over and over')
+
+    def test_what_the_engine_notes_in_a_report_cannot_come_from_outside(self):
+        world = self.world()
+        world.die('c1', evidence={'baseline': 'x', 'beats': 9, 'osds': {}, 'ping': 'lost'})
+        self.assertEqual({'ping': 'lost'}, world.store.failures()[0].evidence)
+        world.run(world.over)
+        self.assertRecovered(world)
 
     def test_two_reports_of_one_host_open_one_recovery(self):
         world = self.world(trust={'default': 'act'})
@@ -89,7 +99,6 @@ class ReportTest(Base):
 
 
 def _report(world, host):
-    from vmha_nova.db import models
     return models.HostFailure(host=host, source='other', reason='', received_at=world.clock(),
                               detected_at=world.clock(), evidence={}, forced=False, state='new',
                               detail='', repeats=0)

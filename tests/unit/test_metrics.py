@@ -102,7 +102,9 @@ class GaugesTest(Base):
             [self.capacity('c1', instances=9, placeable=4, unplaced=3, unprotectable=2,
                            fits=False, storage_fill=0.7),
              self.capacity('c2', instances=5, placeable=5, storage_fill=0.9),
-             self.capacity('c3', instances=7, placeable=6, unprotectable=1, protection='none')],
+             self.capacity('c3', instances=7, placeable=6, unprotectable=1, protection='none'),
+             self.capacity('s1', protection='none'),        # it is empty
+             self.capacity('s5', instances=1, unplaced=1, protection='none')],
             topology.cluster([], instances_at=topology.ago(5), nodes_at=topology.ago(40)))
         for host in ('s1', 's2', 's3', 's4', 's5', 's6', 'unknown'):
             self.store.set_mark(host, spare=True)
@@ -114,7 +116,7 @@ class GaugesTest(Base):
         self.assertShows(
             hosts=dict(all=9, up=7, spare=6, maintenance=1, out=1, unfenced=1), hosts_unfit=1,
             # Of c3 nothing is moved: it can write on.
-            instances_protected=9, instances_unprotectable=3, instances_unplaceable=3,
+            instances_protected=9, instances_unprotectable=3, instances_unplaceable=4,
             storage_fill_max=0.9, paused=1, snapshot_age_seconds=43,
             engine_last_write_age_seconds=3,
             # s1 and s2; s3 is full, s4 down, s5 in maintenance, s6 itself has failed.

@@ -53,8 +53,8 @@ SCHEMAS = dict(
         host=TEXT, zone=TEXT, up=_said(FLAG, "Nova's opinion of its nova-compute."),
         enabled=_said(FLAG, 'Nova may schedule there.'), disabled_reason=TEXT, forced_down=FLAG,
         address=TEXT, instances=COUNT,
-        load=_said(NUMBER, 'By which targets are compared: the mean of what is allocated and of the '
-                           'CPU, 1 being all.'),
+        load=_said(NUMBER, 'By which targets are compared: the mean of what is allocated and of '
+                           'the CPU, 1 being all.'),
         cpu_share=_said(_or_null(NUMBER), 'Measured; null: not known.'),
         backend=_said(TEXT, 'Where it keeps disks; nothing: not known.'),
         spare=FLAG, pool=TEXT, parked=_said(FLAG, 'This service has turned scheduling off.'),

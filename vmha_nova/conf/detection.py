@@ -7,7 +7,8 @@ OPTS = [
     cfg.DictOpt('trust', default={'default': 'confirm'},
                 help='What a report from a source is worth, as source:word pairs; the source '
                      '"default" stands for those not named, "nova" for Nova\'s own '
-                     'service.update, "operator" for vmha-manage. act: acted on at once. '
+                     'service.update, "operator" for what operators report by "openstack vmha" '
+                     'or vmha-manage. act: acted on at once. '
                      'confirm: the heartbeat of the host must be missing too. ignore: written '
                      'down and dismissed.'),
     cfg.FloatOpt('heartbeat_silence', default=25.0, min=1.0,

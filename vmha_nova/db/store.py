@@ -32,9 +32,12 @@ class Store(reads.Reads):
                        forced=False):
         """Write that a host is reported down; the same report again only counts.
 
+        Of the evidence, what the engine notes there itself is left out.
+
         :returns: (HostFailure, True where this is a new row)
         """
         now = self._clock()
+        evidence = {k: v for k, v in (evidence or {}).items() if k not in model.OWN_EVIDENCE}
         table = models.HostFailure
         with self._writer() as session:
             last = session.scalars(
@@ -50,7 +53,7 @@ class Store(reads.Reads):
                 last.repeats += 1
                 return base.record(model.HostFailure, last), False
             row = table(host=host, source=source, reason=reason, received_at=now, state='new',
-                        detected_at=detected_at or now, evidence=evidence or {}, forced=forced,
+                        detected_at=detected_at or now, evidence=evidence, forced=forced,
                         detail='', repeats=0)
             session.add(row)
             session.flush()

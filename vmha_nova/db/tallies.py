@@ -72,7 +72,11 @@ def _hosts(session):
         .join_from(mark, node, node.host == mark.host)).one()
     out = session.scalar(sa.select(sa.func.count(sa.distinct(models.Recovery.host))).where(
         models.Recovery.released_at.is_(None)))
-    unfenced = session.scalar(sa.select(_sum(capacity.protection == 'none')))
+    # One without an instance has nothing that could write.
+    unfenced = session.scalar(
+        sa.select(_sum(sa.and_(capacity.protection == 'none', capacity.instances > 0,
+                               sa.func.coalesce(mark.maintenance, False).is_(False))))
+        .outerjoin_from(capacity, mark, mark.host == capacity.host))
     return dict(all=known, up=int(up), spare=int(spare), maintenance=int(maintenance), out=out,
                 unfenced=int(unfenced))
 

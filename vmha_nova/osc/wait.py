@@ -132,7 +132,8 @@ class Wait:
             if report['state'] == 'duplicate':
                 self.screen.say(f'Report {ident} of {report["host"]} is a duplicate: '
                                 f'{text.clean(report["detail"])}')
-        except Timeout:
+        except Timeout as e:
+            report = e.args[0]
             return self._too_long(f'report {ident} of {report["host"]}', again), report, None
         except KeyboardInterrupt:
             self._left(f'Report {ident} of {report["host"]}', again)
@@ -219,8 +220,10 @@ class Wait:
         parts = [report['state'], text.clean(report['detail'] or report['meaning'])]
         words = f'report {report["id"]} of {report["host"]}: {", ".join(parts)}'
         passed = text.duration((self.now() - text.time(report['received_at'])).total_seconds())
+        # What is in brackets goes on with the seconds.
         self.screen.show(text.cut(f'{passed} {words}', self.screen.width,
-                                  '…' if self.screen.fancy else '..'), f'+{passed} {words}', parts)
+                                  '…' if self.screen.fancy else '..'), f'+{passed} {words}',
+                         [part.partition(' (')[0] for part in parts])
 
     # -- a recovery -----------------------------------------------------------------------------
     def _show_recovery(self, recovery):
