@@ -26,8 +26,8 @@ import oslo_messaging
 from vmha_nova.conf import opts
 from vmha_nova import disks
 from vmha_nova import exception
-from vmha_nova import messaging
 from vmha_nova import marks
+from vmha_nova import messaging
 from vmha_nova import model
 from vmha_nova import preflight
 from vmha_nova import service
