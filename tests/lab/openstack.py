@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import subprocess
 import sys
+import threading
 
 from tests.lab.cloud import MICROVERSION
 from tests.lab.common import LabError
@@ -58,12 +60,11 @@ def run(lab, account, *words, timeout=_SECONDS, **changes):
     :param changes: environment variables that are other than the account's; None for none
     :raises LabError: there is no such program here, or it took longer than ``timeout`` seconds
     """
-    env = services.environment(lab.state, {**variables(lab.credentials[account]), **changes})
-    env = {name: value for name, value in env.items() if value is not None}
     shown = f'openstack {" ".join(words)}'
     try:
-        done = subprocess.run([PROGRAM, *words], env=env, stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run([PROGRAM, *words], env=_environment(lab, account, changes),
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout, check=False)
     except FileNotFoundError as error:
         raise LabError(f'{PROGRAM}: not found; python-openstackclient is in '
                        'test-requirements.txt') from error
@@ -71,6 +72,36 @@ def run(lab, account, *words, timeout=_SECONDS, **changes):
         said = (error.stderr or b'').decode(errors='replace')
         raise LabError(f'{shown}: not finished after {timeout} s\n{said}') from error
     return Ran(words, done.returncode, done.stdout, done.stderr)
+
+
+def run_on_terminal(lab, account, *words, timeout=_SECONDS, **changes):
+    """The same with a terminal for what goes to stderr; what goes to stdout is dropped.
+
+    :raises LabError: it took longer than ``timeout`` seconds
+    """
+    ours, its = os.openpty()
+    process = subprocess.Popen([PROGRAM, *words], env=_environment(lab, account, changes),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=its)
+    os.close(its)
+    clock = threading.Timer(timeout, process.kill)
+    clock.start()
+    said = b''
+    try:
+        while chunk := os.read(ours, 4096):
+            said += chunk
+    except OSError:
+        pass                            # how Linux says that the other end is closed
+    os.close(ours)
+    ran = Ran(words, process.wait(), '', said.decode(errors='replace'))
+    if not clock.is_alive():
+        raise LabError(f'not finished after {timeout} s: {ran}')
+    clock.cancel()
+    return ran
+
+
+def _environment(lab, account, changes):
+    env = services.environment(lab.state, {**variables(lab.credentials[account]), **changes})
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def answer(lab, account, *words, json=True, **options):

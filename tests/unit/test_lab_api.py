@@ -158,6 +158,14 @@ class OpenstackTest(ApiCase):
         with self.assertRaisesRegex(LabError, 'hello'):
             self.program('echo hello').openstack('admin', 'vmha', 'status')
 
+    def test_a_terminal_for_what_it_says(self):
+        self.program('[ -t 2 ] && echo "$OS_USERNAME" >&2; echo out; exit 4')
+        ran = openstack.run_on_terminal(self.lab, 'reader', 'vmha')
+        self.assertEqual((4, '', 'reader'), (ran.status, ran.stdout, ran.stderr.strip()))
+        self.program('echo half way >&2; exec sleep 60')
+        with self.assertRaisesRegex(LabError, 'not finished after 0.2 s.*\nhalf way'):
+            openstack.run_on_terminal(self.lab, 'reader', timeout=0.2)
+
     def test_one_that_hangs(self):
         with self.assertRaisesRegex(LabError, 'not finished after 0.2 s\nhalf way'):
             self.program('echo half way >&2; exec sleep 60').openstack('admin', timeout=0.2)
