@@ -154,7 +154,9 @@ class LargeBodyTest(BodyCase):
         """As with chunks: the server ends the stream."""
         data = b'{"failure": {"host": "' + b'x' * 10_000_000 + b'"}}'
         self.send(None, 413, input_stream=io.BytesIO(data),
-                  environ_overrides={'wsgi.input_terminated': True})
+                  environ_overrides={'wsgi.input_terminated': True, 'CONTENT_LENGTH': ''})
+        self.send(None, 202, input_stream=io.BytesIO(b'{"failure": {"host": "compute2"}}'),
+                  environ_overrides={'wsgi.input_terminated': True, 'CONTENT_LENGTH': ''})
 
     def test_without_a_token(self):
         self.send(b'x' * 10_000_000, 401, headers={})

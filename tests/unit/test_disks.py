@@ -226,3 +226,25 @@ class BackendTest(unittest.TestCase):
         self.assertEqual('rbd:vms', disks.backend('', None, 'rbd:vms'))
         self.assertEqual('local', disks.backend('', 'local', 'rbd:vms'))
         self.assertEqual('', disks.backend('', None, ''))
+
+
+class FillTest(unittest.TestCase):
+    """How full the storage is once what a host held is made anew on the others."""
+
+    def fill(self, *osds, **usage):
+        return disks.fill_without(nodes('c1', 'c2', 'c3'), storage(*osds), {
+            int(name[3:]): pair for name, pair in usage.items()})
+
+    def test_a_host_takes_its_room_with_it_and_not_its_data(self):
+        found = self.fill(('c1', '', True), ('c2', '', True), ('c3', '', True),
+                          osd0=(200, 50), osd1=(100, 50), osd2=(100, 20))
+        self.assertEqual({'c1': 120 / 200, 'c2': 120 / 300, 'c3': 120 / 300}, found)
+
+    def test_two_disks_of_a_host_and_one_of_which_nothing_is_known(self):
+        found = self.fill(('c1', '', True), ('c1', '', True), ('c2', '', True), ('c3', '', True),
+                          osd0=(100, 10), osd1=(100, 10), osd2=(100, 10))
+        self.assertEqual({'c1': 30 / 100, 'c2': 30 / 200}, found)
+
+    def test_the_only_host_with_disks(self):
+        self.assertEqual({'c1': 1.0}, self.fill(('c1', '', True), osd0=(100, 10)))
+        self.assertEqual({}, self.fill())

@@ -151,12 +151,12 @@ def _refuse(environ, start_response, status, detail, headers=None, more=None):
 # -- the routes ----------------------------------------------------------------------------------
 def _flask(conf, service, table):
     app = flask.Flask('vmha_nova.api', static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=conf.api.max_body, PROPAGATE_EXCEPTIONS=True)
+    app.config.update(PROPAGATE_EXCEPTIONS=True)
     app.url_map.merge_slashes = False
     enforcer = policies.enforcer(conf)
     for route in table:
         path = re.sub('{([a-z_]+)}', r'<\1>', route.path)
-        app.add_url_rule(path, route.name, _View(route, service, enforcer),
+        app.add_url_rule(path, route.name, _View(route, service, enforcer, conf.api.max_body),
                          methods=[route.method], provide_automatic_options=False)
     app.before_request(functools.partial(_limit, conf.api.max_body))
     app.register_error_handler(Exception, _error)
@@ -164,9 +164,13 @@ def _flask(conf, service, table):
 
 
 def _limit(longest):
-    # Before the token's rights: of a body that is too long nothing is read.
+    # Of a body that says that it is too long, nothing is read.
     if (flask.request.content_length or 0) > longest:
-        raise Refused(413, f'The body is longer than {longest} bytes ([api] max_body).')
+        raise _too_long(longest)
+
+
+def _too_long(longest):
+    return Refused(413, f'The body is longer than {longest} bytes ([api] max_body).')
 
 
 def _error(error):
@@ -179,8 +183,9 @@ def _error(error):
 class _View:
     """Serves one route."""
 
-    def __init__(self, route, service, enforcer):
+    def __init__(self, route, service, enforcer, longest):
         self._route = route
+        self._longest = longest         # bytes of a body
         self._service = service
         self._enforcer = enforcer
         self._defaults = {name: schema['default']
@@ -223,7 +228,13 @@ class _View:
         if request.mimetype != JSON:
             raise Refused(415, f'The body must be {JSON}, not '
                                f'{check.short(request.mimetype or "nothing")}.')
-        value = check.document(request.get_data(cache=False))
+        text = b''
+        while len(text) <= self._longest and (
+                more := request.stream.read(self._longest + 1 - len(text))):
+            text += more
+        if len(text) > self._longest:   # its length was not told
+            raise _too_long(self._longest)
+        value = check.document(text)
         check.against(self._body, value, 'body')
         return value
 
