@@ -234,6 +234,9 @@ class _View:
             text += more
         if len(text) > self._longest:   # its length was not told
             raise _too_long(self._longest)
+        if not text:
+            raise Refused(400, 'The body is empty, or came in chunks, which the server does not '
+                               'read.')
         value = check.document(text)
         check.against(self._body, value, 'body')
         return value
