@@ -27,6 +27,7 @@ from vmha_nova.api import routes
 from vmha_nova.api import schemas
 from vmha_nova.api import wire
 from vmha_nova.db import pages
+from vmha_nova import exception
 from vmha_nova import policies
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def create(conf, store, planner, fence_name, metrics=None, clock=_now):
     :param fence_name: the fence's driver, to be shown
     :param metrics: has .exposition() -> (bytes, content type) and .observe_request(method,
                     route, status, seconds); None: there are none
+    :raises ConfigurationError: it cannot work as it is configured
     """
     service = wire.Service(store, pages.Pages(store), planner, clock, fence_name, metrics)
     document = functools.lru_cache(lambda: json.dumps(openapi.make(table)).encode())
@@ -110,7 +112,11 @@ class _Token:
     """keystonemiddleware's auth_token, whose refusals take the form of all others."""
 
     def __init__(self, app, conf):
-        self._auth = auth_token.AuthProtocol(self._reached(app), dict(oslo_config_config=conf))
+        try:
+            self._auth = auth_token.AuthProtocol(self._reached(app),
+                                                 dict(oslo_config_config=conf))
+        except Exception as e:          # keystoneauth's, of the account, or an IOError of a file
+            raise exception.ConfigurationError(f'[keystone_authtoken]: {e}') from e
 
     @staticmethod
     def _reached(app):
@@ -154,6 +160,11 @@ def _flask(conf, service, table):
     app.config.update(PROPAGATE_EXCEPTIONS=True)
     app.url_map.merge_slashes = False
     enforcer = policies.enforcer(conf)
+    try:
+        enforcer.load_rules()
+    except (ValueError, OSError) as e:
+        raise exception.ConfigurationError(
+            f'[oslo_policy] policy_file {conf.oslo_policy.policy_file}: {e}') from e
     for route in table:
         path = re.sub('{([a-z_]+)}', r'<\1>', route.path)
         app.add_url_rule(path, route.name, _View(route, service, enforcer, conf.api.max_body),
