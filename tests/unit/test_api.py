@@ -8,6 +8,7 @@ from oslo_policy import policy
 
 from tests.unit import api_case
 from vmha_nova.api import routes
+from vmha_nova.db import store
 from vmha_nova import exception
 from vmha_nova import policies
 
@@ -217,6 +218,16 @@ class ErrorTest(api_case.ApiCase):
         self.assertNotIn('db.internal', error['detail'])
         self.assertIn('db.internal', logs.output[0])
 
+    def test_a_database_that_refuses_connections(self):
+        self.store = store.Store(lambda: self.now, max_retries=0,
+                                 connection='mysql+pymysql://vmha:secret@127.0.0.1:1/vmha')
+        self.start()
+        for method, path, body in (('GET', '/v1/hosts', None),
+                                   ('PUT', '/v1/pause', {'pause': {'paused': True}})):
+            with self.assertLogs('vmha_nova.api', 'ERROR') as logs:
+                self.error(self.call(method, path, body), 503)
+            self.assertNotIn('secret', logs.output[0])
+
     def test_tables_that_are_not_there(self):
         """The same with a real database: it was emptied."""
         self.drop_tables()
@@ -247,7 +258,7 @@ class ErrorTest(api_case.ApiCase):
                 error = self.error(self.call('GET', '/v1/hosts'), 503)
             finally:
                 self.tokens.setUp()
-        self.assertIn('Keystone does not answer', error['detail'])
+        self.assertIn('The token cannot be checked: Keystone', error['detail'])
 
     def test_an_error_in_the_middleware(self):
         with (unittest.mock.patch('keystonemiddleware.auth_token.AuthProtocol.fetch_token',

@@ -221,6 +221,13 @@ class SqlitePagesTest(PagesScenarios, api_case.ApiCase):
 
     settings = dict(max_limit=50)
 
+    def test_numbers_that_are_none(self):
+        self.add(api_case.node('odd', load_share=float('inf')),
+                 api_case.capacity('odd', storage_fill=float('nan')))
+        odd = self.get('/v1/hosts/odd')['host']
+        self.assertIsNone(odd['load'])
+        self.assertIsNone(self.get('/v1/capacity/odd')['capacity']['storage_fill'])
+
     def test_limits(self):
         for limit, status in (('1', 200), ('50', 200), ('51', 400), ('0', 400), ('-1', 400),
                               ('1.5', 400), ('', 400), ('all', 400), ('9' * 30, 400),

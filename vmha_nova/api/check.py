@@ -67,7 +67,9 @@ def _strange(value, depth):
     if isinstance(value, str):
         if '\0' in value:
             return 'has a NUL character in it'
-        if any('\ud800' <= c <= '\udfff' for c in value):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
             return 'has half a character (a lone surrogate) in it'
     elif isinstance(value, float):
         return '' if math.isfinite(value) else 'has a number in it that is too large'
@@ -102,7 +104,7 @@ def _pattern(_validator, pattern, instance, _schema):
     if isinstance(instance, str) and not re.fullmatch(
             pattern.removeprefix('^').removesuffix('$'), instance):
         yield jsonschema.ValidationError('has characters in it that are not allowed here'
-                                         if instance.isprintable() is False
+                                         if not instance.isprintable()
                                          else f'{instance!r} does not match {pattern!r}')
 
 
@@ -129,6 +131,7 @@ def against(validator_, value, where):
 
 
 def short(text):
+    """A text, cut off where it is too long for a message."""
     text = str(text)
     return text if len(text) <= LONGEST else f'{text[:LONGEST]}…'
 

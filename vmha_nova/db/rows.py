@@ -25,10 +25,8 @@ def text(values):
 
 
 def number(values):
-    """Of integers and floats."""
-    if None in values:
-        return [NULL if v is None else repr(v) for v in values]
-    return map(repr, values)
+    """Of integers and floats; null for what is no number."""
+    return [NULL if 'n' in digits else digits for digits in map(repr, values)]  # None, nan, inf
 
 
 def flag(values):
@@ -61,7 +59,7 @@ def flag_member(values):
 def word(table):
     """Of a state: what it means, by one of the tables of vmha_nova.states."""
     texts = {state: _quote(meaning) for state, meaning in table.items()}
-    return lambda values: map(texts.__getitem__, values)
+    return lambda values: [texts.get(v, '""') for v in values]      # of a newer version
 
 
 # -- from rows to pages --------------------------------------------------------------------------
