@@ -16,6 +16,9 @@ from vmha_nova import exception
 from vmha_nova import model
 
 
+READING = 'vmha_reading'                # an execution option of connections
+
+
 @enginefacade.transaction_context_provider
 class _Context:
     """What enginefacade keeps its session on."""
@@ -35,7 +38,7 @@ class Database:
     """
 
     def __init__(self, clock, **options):
-        self.url = options['connection']
+        self.url = options['connection'] = _with_charset(options['connection'])
         self._clock = clock
         self._manager = enginefacade.transaction_context()
         self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL', **options)
@@ -52,9 +55,12 @@ class Database:
     def _writer(self):
         return self._session(self._manager.writer)
 
+    @contextlib.contextmanager
     def reading(self):
         """A session to read with; raises StoreUnavailable for what the database refuses."""
-        return self._session(self._manager.reader)
+        with self._session(self._manager.reader) as session:
+            session.connection(execution_options={READING: True})
+            yield session
 
     @contextlib.contextmanager
     def leading(self, term):
@@ -125,8 +131,19 @@ class Database:
             return None if row is None else record(model.Leader, row)
 
 
+def _with_charset(url):
+    """The address of a MySQL or MariaDB, by which all characters can be stored.
+
+    What oslo.db asks for otherwise has no emoji, and people have them in names.
+    """
+    parsed = sa.engine.make_url(url)
+    if parsed.get_backend_name() not in ('mysql', 'mariadb') or 'charset' in parsed.query:
+        return url
+    return parsed.update_query_dict({'charset': 'utf8mb4'}).render_as_string(hide_password=False)
+
+
 def _tune_sqlite(engine):
-    """Make a transaction wait for its turn when it begins.
+    """Make a transaction that may write wait for its turn when it begins.
 
     SQLite's own default takes the write lock at the first write; a transaction that has read
     before fails there at once, without waiting, when somebody else has written in between.
@@ -140,5 +157,6 @@ def _tune_sqlite(engine):
 
     # oslo.db begins transactions itself, with a plain BEGIN.
     @sa.event.listens_for(engine, 'before_cursor_execute', retval=True)
-    def _begin(_connection, _cursor, statement, parameters, _context, _executemany):
-        return ('BEGIN IMMEDIATE' if statement == 'BEGIN' else statement), parameters
+    def _begin(connection, _cursor, statement, parameters, _context, _executemany):
+        writes = READING not in connection.get_execution_options()
+        return ('BEGIN IMMEDIATE' if statement == 'BEGIN' and writes else statement), parameters

@@ -229,6 +229,7 @@ class Recovery(Base):
     """What is done about one failed host."""
 
     __tablename__ = 'recovery'
+    __table_args__ = (sa.Index('ix_recovery_created_at_id', 'created_at', 'id'),)
     id = orm.mapped_column(sa.String(36), primary_key=True)
     host = _string(index=True)
     state = _string(16, index=True)
@@ -247,7 +248,8 @@ class Move(Base):
     """One instance's part in a recovery."""
 
     __tablename__ = 'move'
-    __table_args__ = (sa.UniqueConstraint('recovery_id', 'instance_id'),)
+    __table_args__ = (sa.UniqueConstraint('recovery_id', 'instance_id'),
+                      sa.Index('ix_move_recovery_id_state', 'recovery_id', 'state'))
     id = orm.mapped_column(sa.Integer, primary_key=True)
     recovery_id = orm.mapped_column(sa.ForeignKey('recovery.id'), nullable=False)
     instance_id = orm.mapped_column(sa.String(36), nullable=False, index=True)

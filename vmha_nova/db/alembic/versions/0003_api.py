@@ -77,5 +77,8 @@ def upgrade():
         sa.Column('payload', sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint('id'))
 
+    op.create_index('ix_recovery_created_at_id', 'recovery', ['created_at', 'id'])
+    op.create_index('ix_move_recovery_id_state', 'move', ['recovery_id', 'state'])
+
     with op.batch_alter_table('host_mark') as table:
         table.add_column(sa.Column('maintenance_until', TIME, nullable=True))
