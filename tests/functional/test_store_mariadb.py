@@ -1,25 +1,46 @@
-"""The store's scenarios on a real MariaDB."""
+"""The scenarios of the store and of the API's lists on a real MariaDB."""
 
 import unittest
 
 import sqlalchemy as sa
 
 from tests.functional import base
+from tests.unit import api_case
+from tests.unit import test_api_pages
 from tests.unit import test_store
+from vmha_nova.db import store
+
+
+def emptied():
+    """The URL of the lab's database, without tables."""
+    url = base.the_lab().urls['vmha_database_url']
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        tables = sa.inspect(connection).get_table_names()
+        connection.execute(sa.text('SET FOREIGN_KEY_CHECKS = 0'))
+        for table in tables:
+            connection.execute(sa.text(f'DROP TABLE `{table}`'))
+    engine.dispose()
+    return url
 
 
 class MariadbStoreTest(test_store.StoreScenarios, unittest.TestCase):
     def setUp(self):
         super().setUp()
-        self.url = base.the_lab().urls['vmha_database_url']
-        self.empty()
-        self.addCleanup(self.empty)
+        self.url = emptied()
+        self.addCleanup(emptied)
 
-    def empty(self):
-        engine = sa.create_engine(self.url)
-        with engine.begin() as connection:
-            tables = sa.inspect(connection).get_table_names()
-            connection.execute(sa.text('SET FOREIGN_KEY_CHECKS = 0'))
-            for table in tables:
-                connection.execute(sa.text(f'DROP TABLE `{table}`'))
-        engine.dispose()
+
+class MariadbPagesTest(test_api_pages.PagesScenarios, api_case.ApiCase):
+    def database(self):
+        """The lab's, with all tables and no rows."""
+        url = emptied()
+        self.addCleanup(emptied)
+        store.Store(None, connection=url).upgrade()
+        return url
+
+    def test_every_character(self):
+        self.call('PUT', '/v1/pause', {'pause': {'paused': True, 'reason': 'lunch \U0001f355'}},
+                  status=200)
+        shown = self.call('GET', '/v1/status', status=200).json['status']['paused']
+        self.assertEqual('lunch \U0001f355', shown['reason'])
