@@ -321,11 +321,6 @@ class MariadbGaugesTest(test_metrics.GaugesTest):
         return base.the_lab().urls['vmha_database_url']
 
     def setUp(self):
-        self.empty()
-        self.addCleanup(self.empty)
+        test_store_mariadb.emptied()
+        self.addCleanup(test_store_mariadb.emptied)
         super().setUp()
-
-    def empty(self):
-        one = test_store_mariadb.MariadbStoreTest()
-        one.url = self.url()
-        one.empty()
