@@ -42,9 +42,7 @@ class Planner:
                                         'running, and can it read Nova?')
         for host in hosts:
             if host not in cluster.nodes:
-                raise exception.UnknownHost(
-                    f'Nova has no compute node {host!r}; names must be those of "openstack '
-                    'compute service list", the domain included')
+                raise exception.UnknownHost(states.no_such_host(host))
         cluster = marks.with_marks(cluster, store.marks(), now)
         storage = self._storage(cluster)
         cluster = storage.with_backends(cluster)

@@ -44,7 +44,7 @@ class Recorder:
         self._groups = {}
         self._info = None               # (problems, unknown hosts), when
         self._check = None              # the check under way
-        self._checked = {}              # host -> Capacity of the check under way
+        self._checked = set()           # hosts of the check under way that are through
         self._checked_at = None
 
     def look(self):
@@ -113,7 +113,7 @@ class Recorder:
             if self._checked_at is not None and (
                     now - self._checked_at).total_seconds() < self._interval:
                 return LOOK
-            self._checked_at, self._checked = now, {}
+            self._checked_at, self._checked = now, set()
             try:
                 fills = self._storage.fills(cluster)
             except exception.VmhaError as e:
@@ -124,10 +124,10 @@ class Recorder:
                 self._storage.protections(cluster), fills)
         found = list(itertools.islice(self._check, SLICE))
         self._snapshots.write_capacity(term, found)
-        self._checked.update((c.host, c) for c in found)
+        self._checked.update(c.host for c in found)
         if found:
             return 0.0
         self._snapshots.write_capacity(
-            term, (), self._snapshots.capacities() - self._checked.keys())
-        self._check, self._checked = None, {}
+            term, (), self._snapshots.capacities() - self._checked)
+        self._check = None
         return LOOK

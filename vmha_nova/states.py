@@ -86,6 +86,12 @@ def check(table, old, new):
         raise exception.InvalidTransition(f'{old} -> {new}')
 
 
+def no_such_host(host):
+    """What to say of a name that is none of a compute node."""
+    return (f'Nova has no compute node {host!r}; names must be those of "openstack compute '
+            'service list", the domain included')
+
+
 def paused(pause):
     """Why nothing begins while an operator has paused recoveries (model.Pause)."""
     return (f'recoveries are paused by {pause.user or "an operator"}'

@@ -10,6 +10,7 @@ import datetime
 
 from vmha_nova import disks
 from vmha_nova import model
+from vmha_nova import states
 
 DEAD, ALIVE, WAIT, DISMISS = 'dead', 'alive', 'wait', 'dismiss'
 
@@ -79,8 +80,7 @@ def _unknown(failure, cluster):
     if cluster.nodes_at is None or cluster.nodes_at < failure.received_at:
         return Verdict(WAIT, "the list of compute nodes was not read since the report came; "
                              + ('; '.join(cluster.problems) or 'it will be'))
-    return Verdict(DISMISS, f'Nova has no compute node {failure.host!r}; names must be those of '
-                            '"openstack compute service list", the domain included')
+    return Verdict(DISMISS, states.no_such_host(failure.host))
 
 
 def _witnesses(failure, node, cluster, policy, osds):

@@ -33,8 +33,8 @@ def status(call):
 
 def pause(call):
     """PUT /v1/pause."""
-    wanted, store = call.body['pause'], call.service.store
-    store.pause(wanted['paused'], wanted.get('reason', ''), call.who)
+    wanted = call.body['pause']
+    made = call.service.store.pause(wanted['paused'], wanted.get('reason', ''), call.who)
     LOG.info('%s %s new recoveries: %s', call.who, 'stops' if wanted['paused'] else 'allows',
              wanted.get('reason') or 'no reason given')
-    return wire.Answer(dict(pause=_pause(store.paused())))
+    return wire.Answer(dict(pause=_pause(made)))

@@ -7,6 +7,7 @@ from vmha_nova.api.errors import Refused
 from vmha_nova.api import wire
 from vmha_nova import disks
 from vmha_nova import exception
+from vmha_nova import states
 
 LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,7 @@ def known(service, host):
     try:
         return service.pages.host(host)
     except exception.NotFound:
-        raise exception.UnknownHost(
-            f'Nova has no compute node {host!r}; names must be those of "openstack compute '
-            'service list", the domain included') from None
+        raise exception.UnknownHost(states.no_such_host(host)) from None
 
 
 def update(call):
@@ -45,8 +44,6 @@ def update(call):
         raise Refused(400, f'backend: {problem}')
     if values.get('maintenance_until') is not None:
         values['maintenance_until'] = _end(values, there, service.clock())
-    if values.get('maintenance') is False:
-        values['maintenance_until'] = None
     service.store.set_mark(host, **values)
     LOG.info('%s marks %s: %s', call.who, host,
              ', '.join(f'{k}={v}' for k, v in values.items()))

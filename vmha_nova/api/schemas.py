@@ -1,7 +1,7 @@
 """JSON schemas of what comes in: paths, queries and bodies.
 
 They are JSON Schema 2020-12, as OpenAPI 3.1 wants it: what is checked here is what is promised
-there. A pattern is anchored at both ends; see check.PATTERNS.
+there. A pattern is anchored at both ends.
 """
 
 from vmha_nova import states

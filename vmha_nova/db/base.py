@@ -64,18 +64,17 @@ class Database:
 
     @contextlib.contextmanager
     def leading(self, term):
-        """A session to write with in the name of the leading engine; TermLost."""
-        with self._writer() as session:
-            self._leading(session, term)
-            yield session
+        """A session to write with in the name of the leading engine.
 
-    def _leading(self, session, term):
-        """Take the leader row for this transaction; TermLost if it is another engine's."""
-        found = session.execute(
-            sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
-            .values(renewed_at=self._clock()))
-        if not found.rowcount:
-            raise exception.TermLost(f'another engine leads; term {term} is over')
+        It takes the leader row first; TermLost if that is another engine's.
+        """
+        with self._writer() as session:
+            found = session.execute(
+                sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
+                .values(renewed_at=self._clock()))
+            if not found.rowcount:
+                raise exception.TermLost(f'another engine leads; term {term} is over')
+            yield session
 
     # -- schema ---------------------------------------------------------------------------------
     def _alembic(self):
@@ -121,8 +120,8 @@ class Database:
 
     def keep_lead(self, term):
         """Say that the engine of this term lives; TermLost if it leads no more."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term):
+            pass
 
     def leader(self):
         """Who leads or has led last: model.Leader; None before any engine ran."""

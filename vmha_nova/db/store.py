@@ -140,15 +140,13 @@ class Store(reads.Reads):
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
         """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             for host, (share, at) in loads.items():
                 session.merge(models.NodeLoad(host=host, cpu_share=share, cpu_share_at=at))
 
     def save_clients(self, term, seen, forgotten=()):
         """Keep clients, as clients() gives them, and forget others."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             for client, (host, user, at) in seen.items():
                 session.merge(models.StorageClient(client=client, host=host, user=user,
                                                    seen_at=at))
@@ -158,15 +156,13 @@ class Store(reads.Reads):
 
     def save_backends(self, term, seen):
         """Keep where disks were seen, as backends() gives it."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             for host, backend in seen.items():
                 session.merge(models.HostBackend(host=host, backend=backend))
 
     def save_disks(self, term, records, forgotten=()):
         """Keep DiskRecords, and forget those of other instances, by id."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             for record in records:
                 session.merge(models.DiskRecord(**dataclasses.asdict(record)))
             for some in snapshot.batches(forgotten):
@@ -175,8 +171,7 @@ class Store(reads.Reads):
 
     def set_failure(self, term, failure_id, state, detail='', **values):
         """Change the state of a report."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             row = session.get(models.HostFailure, failure_id)
             states.check(states.FAILURE_NEXT, row.state, state)
             new = row.state != state
@@ -196,8 +191,7 @@ class Store(reads.Reads):
         :raises InvalidTransition: a recovery of that host is under way.
         """
         now = self._clock()
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             # Two recoveries of one host would evacuate its instances twice.
             if session.scalars(sa.select(models.Recovery.id).where(
                     models.Recovery.host == failure.host,
@@ -224,8 +218,7 @@ class Store(reads.Reads):
 
     def set_recovery(self, term, recovery_id, **values):
         """Change a recovery; ``state`` only as states.RECOVERY_NEXT allows."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             row = session.get(models.Recovery, recovery_id)
             if 'state' in values:
                 states.check(states.RECOVERY_NEXT, row.state, values['state'])
@@ -244,8 +237,7 @@ class Store(reads.Reads):
 
     def save_moves(self, term, recovery_id, new=(), changed=()):
         """Add moves (dicts of columns) and change existing ones (id -> dict of columns)."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             told = [models.Move(recovery_id=recovery_id, **values) for values in new]
             session.add_all(told)
             for move_id, values in dict(changed).items():
@@ -264,8 +256,7 @@ class Store(reads.Reads):
 
     def begin_step(self, term, kind, subject, recovery_id=None, evidence=None):
         """Record that an act is about to be done, and how; returns the step's id."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             row = models.Step(kind=kind, subject=subject, recovery_id=recovery_id,
                               state='intended', at=self._clock(), detail='',
                               evidence=evidence or {})
@@ -275,8 +266,7 @@ class Store(reads.Reads):
 
     def end_step(self, term, step_id, state, detail='', evidence=None):
         """Record how an act ended."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             row = session.get(models.Step, step_id)
             row.state, row.detail, row.ended_at = state, detail, self._clock()
             if evidence is not None:
@@ -285,8 +275,7 @@ class Store(reads.Reads):
 
     def sent(self, term, ids):
         """Forget notifications that were sent."""
-        with self._writer() as session:
-            self._leading(session, term)
+        with self.leading(term) as session:
             session.execute(sa.delete(models.Outbox).where(models.Outbox.id.in_(list(ids))))
 
     # -- notifications: written with what they tell of, so that none is lost or made up -----------

@@ -83,6 +83,12 @@ def list_options(args):
     return dict(limit=args.limit, marker=args.marker, sort_key=key, sort_dir=direction)
 
 
+def add_host(parser):
+    """Add the argument that names a compute node."""
+    parser.add_argument('host', metavar='<host>',
+                        help='as "openstack compute service list" names it')
+
+
 def add_switch(parser, name, yes, no):
     """Add --name and --no-name; None where neither is given."""
     group = parser.add_mutually_exclusive_group()

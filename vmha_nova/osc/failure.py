@@ -64,8 +64,7 @@ class Report(base.ShowOne):
     def get_parser(self, prog_name):
         """Add the argument and the options."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>',
-                            help='as "openstack compute service list" names it')
+        base.add_host(parser)
         parser.add_argument('--reason', metavar='<text>', default='reported by an operator',
                             help='what you have seen, for others to read (%(default)s)')
         parser.add_argument('--source', metavar='<name>',

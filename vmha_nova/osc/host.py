@@ -68,8 +68,7 @@ class Show(base.ShowOne):
     def get_parser(self, prog_name):
         """Add the argument."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>',
-                            help='as "openstack compute service list" names it')
+        base.add_host(parser)
         return parser
 
     def take_action(self, parsed_args):
@@ -87,8 +86,7 @@ class Set(base.Command):
     def get_parser(self, prog_name):
         """Add the argument and the options."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('host', metavar='<host>',
-                            help='as "openstack compute service list" names it')
+        base.add_host(parser)
         base.add_switch(
             parser, 'spare', 'keep it free for recoveries: scheduling is off until one needs it',
             'it is an ordinary node: scheduling is turned on again')
