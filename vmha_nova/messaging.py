@@ -12,6 +12,7 @@ import kombu
 import oslo_messaging
 from oslo_messaging.notify import dispatcher
 from oslo_messaging.notify import listener
+from oslo_messaging import transport as oslo_transport
 
 from vmha_nova import exception
 
@@ -68,17 +69,58 @@ def probe(conf, seconds=10.0):
                     f'{host.hostname}:{host.port}: {str(e).splitlines()[0] or e!r}') from e
 
 
-def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None):
-    """Report a host as down, as a monitoring system does."""
-    oslo_messaging.set_transport_defaults(EXCHANGE)
-    bus = transport(conf, conf.notifications.transport_url, durable=True)
-    notifier = oslo_messaging.Notifier(bus, publisher_id=source, driver='messagingv2',
-                                       topics=[TOPIC], retry=3)
+def host_down(host, reason, source, evidence=None, detected_at=None):
+    """The payload of a host-down notification.
+
+    :param detected_at: datetime with a zone; None: now
+    """
     detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
-    notifier.error({}, HOST_DOWN, {
-        'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
-        'detected_at': detected_at.isoformat()})
-    bus.cleanup()
+    return {'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
+            'detected_at': detected_at.isoformat()}
+
+
+class _Bus(oslo_transport.NotificationTransport):
+    """A transport that remembers what went wrong: oslo.messaging's drivers only log it."""
+
+    def __init__(self, bus):
+        super().__init__(bus._driver)
+        self.error = None
+
+    def _send_notification(self, *args, **values):
+        try:
+            super()._send_notification(*args, **values)
+        except Exception as e:          # of any library below
+            self.error = e              # not raised: the driver would log the whole message
+
+
+def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
+    """Report a host as down, as a monitoring system does.
+
+    Returns once the broker has confirmed that it has the message. A broker that is silent can
+    hold this up for two minutes.
+
+    :param retry: how often it is tried again
+    :raises ConfigurationError: there is no usable address
+    :raises Unreachable: the broker did not confirm it
+    """
+    oslo_messaging.set_transport_defaults(EXCHANGE)
+    bus = _Bus(transport(conf, conf.notifications.transport_url, durable=True))
+    notifier = oslo_messaging.Notifier(bus, publisher_id=source, driver='messagingv2',
+                                       topics=[TOPIC], retry=retry)
+    notifier.error({}, HOST_DOWN, host_down(host, reason, source, evidence, detected_at))
+    try:
+        bus.cleanup()
+    except Exception as e:              # what is confirmed is confirmed
+        LOG.debug('the connection for host-down notifications: %s', e)
+    if bus.error is not None:
+        raise exception.Unreachable(f'message bus: {_words(bus.error)}') from bus.error
+
+
+def _words(error):
+    """What is wrong; MessageDeliveryFailure says 'unable to connect' of everything."""
+    if isinstance(error, oslo_messaging.MessageDeliveryFailure) and error.__context__:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 def parse_host_down(payload):
