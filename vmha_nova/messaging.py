@@ -117,8 +117,12 @@ def publish_host_down(conf, host, reason, source, evidence=None, detected_at=Non
 
 
 def _words(error):
-    """What is wrong; MessageDeliveryFailure says 'unable to connect' of everything."""
+    """What is wrong; MessageDeliveryFailure says 'unable to connect' of everything, and kombu's
+    errors say nothing where there are no words below.
+    """
     if isinstance(error, oslo_messaging.MessageDeliveryFailure) and error.__context__:
+        error = error.__context__
+    while not str(error) and error.__context__:
         error = error.__context__
     return str(error) or type(error).__name__
 

@@ -46,7 +46,7 @@ fail() {
 host_of() {
     if [ -n "$vmha_hosts" ]; then
         [ -r "$vmha_hosts" ] || return 1
-        while read -r node host _; do
+        while read -r node host _ || [ -n "$node" ]; do
             if [ "$node" = "$1" ] && [ -n "$host" ]; then
                 [ "$host" = - ] || echo "$host"
                 return 0
@@ -56,12 +56,15 @@ host_of() {
     echo "$1${vmha_domain:+.}$vmha_domain"
 }
 
-# Pacemaker gives the name of its own event, st_notify_fence, as the task. What was done is in the
-# description: "Operation off of c1 by c2 for pacemaker-controld.812@c2: OK (ref=…)".
+# Prints what was done. Pacemaker gives the name of its own event, st_notify_fence, as the task; the
+# action is in the description: "Operation off of c1 by c2 for pacemaker-controld.812@c2: OK (ref=…)".
 action() {
-    case "$CRM_alert_task $CRM_alert_desc" in
-        "off "*|*" Operation off of $CRM_alert_node by "*) echo off ;;
-        "reboot "*|*" Operation reboot of $CRM_alert_node by "*) echo reboot ;;
+    case $CRM_alert_task in
+        off|reboot) echo "$CRM_alert_task"; return ;;
+    esac
+    case $CRM_alert_desc in
+        "Operation off of $CRM_alert_node by "*) echo off ;;
+        "Operation reboot of $CRM_alert_node by "*) echo reboot ;;
     esac
 }
 
@@ -93,13 +96,15 @@ case $CRM_alert_kind in
 esac
 
 [ -n "$CRM_alert_node" ] || fail "an alert without a node: $CRM_alert_desc"
-host=$(host_of "$CRM_alert_node") || fail "$vmha_hosts: cannot be read; $CRM_alert_node not reported"
+host=$(host_of "$CRM_alert_node") \
+    || fail "node $CRM_alert_node not reported: $vmha_hosts cannot be read"
 [ -n "$host" ] || exit 0
 
 set -- "$@" --evidence "node=$CRM_alert_node" --evidence "reporter=$(uname -n)"
 # Seconds are enough, and let the reports of several nodes look the same.
 if [ -n "$CRM_alert_timestamp_epoch" ]; then
-    when=$(date -u -d "@$CRM_alert_timestamp_epoch" +%Y-%m-%dT%H:%M:%SZ) && set -- "$@" --detected-at "$when"
+    when=$(date -u -d "@$CRM_alert_timestamp_epoch" +%Y-%m-%dT%H:%M:%SZ) \
+        && set -- "$@" --detected-at "$when"
 fi
 [ -z "$vmha_config" ] || set -- "$@" --config-file "$vmha_config"
 

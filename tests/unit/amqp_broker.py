@@ -7,6 +7,7 @@ for the functional tests.
 
 import dataclasses
 import json
+import socket
 import socketserver
 import struct
 import threading
@@ -47,12 +48,13 @@ class Broker:
     """
     :ivar confirms: what a publisher gets to hear: 'ack', 'nack', or '' for nothing at all
     :ivar silent: even a new connection hears nothing
+    :ivar refuses: nobody has the right password
     :ivar durable: {exchange or queue that was declared: whether it outlasts the broker}
     :ivar messages: those for which there was a queue
     """
 
     def __init__(self, port=0):
-        self.confirms, self.silent = 'ack', False
+        self.confirms, self.silent, self.refuses = 'ack', False, False
         self.durable, self.bound, self.messages = {}, set(), []
         self._server = socketserver.ThreadingTCPServer(('127.0.0.1', port), self._serve, False)
         self._server.daemon_threads, self._server.allow_reuse_address = True, True
@@ -106,6 +108,9 @@ class _Client:
                 self._published(channel)
 
     def _method(self, channel, method, data):
+        if method == START_OK and self._broker.refuses:
+            self._send(0, CLOSE, 'BsBB', (403, 'ACCESS_REFUSED - Login was refused', 0, 0))
+            raise ConnectionResetError
         if method == CONFIRMS:
             self._confirming = True
         elif method == DECLARE_EXCHANGE:
@@ -152,6 +157,12 @@ class _Client:
                 raise ConnectionResetError
             data += more
         return data
+
+
+def free_port():
+    """A port on which nobody listens."""
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        return free.getsockname()[1]
 
 
 def _loads(kinds, data):

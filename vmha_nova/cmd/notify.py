@@ -113,7 +113,10 @@ def _payload(args):
             detected_at = detected_at.replace(tzinfo=datetime.timezone.utc)
     payload = messaging.host_down(args.host, args.reason, args.source, evidence, detected_at)
     messaging.parse_host_down(payload)
-    json.dumps(payload, ensure_ascii=False).encode()    # an argument may be no text at all
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError as e:     # an argument may be any bytes
+        raise ValueError(f'what is no text in UTF-8 cannot be sent: {e}') from e
     return payload
 
 
