@@ -45,8 +45,8 @@ class NotifyTest(base.LabTest):
         self.addCleanup(program.unlink)
         self.assertSent(self.run_it(
             EXAMPLES / 'vmha-pacemaker-alert.sh', vmha_notify=str(program),
-            CRM_alert_kind='fencing', CRM_alert_node='compute3', CRM_alert_rc='0', CRM_alert_task='st_notify_fence',
-            CRM_alert_timestamp_epoch=str(int(time.time())),
+            CRM_alert_kind='fencing', CRM_alert_node='compute3', CRM_alert_rc='0',
+            CRM_alert_task='st_notify_fence', CRM_alert_timestamp_epoch=str(int(time.time())),
             CRM_alert_desc='Operation off of compute3 by c2 for pacemaker-controld.812@c2: OK'))
         self.start()
         self.wait('all three are there, and dismissed, for their hosts live', lambda: sorted(
