@@ -294,9 +294,9 @@ class BusyTest(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.rests = []                 # of the tries so far
-        self.db = store.Store(now, connection=f'sqlite:///{folder.name}/db', rest=(
-            lambda: self.rests.append(len(self.errors))))
+        self.rests = []
+        self.db = store.Store(now, connection=f'sqlite:///{folder.name}/db',
+                              rest=self.rests.append)
         self.db.upgrade()
         self.term = self.db.take_lead('a')
         self.recovery = self.db.open_recovery(
@@ -322,7 +322,7 @@ class BusyTest(unittest.TestCase):
                 self.rests.clear()
                 self.errors[:] = [db_exception.DBDeadlock(), db_exception.DBDuplicateEntry()] * 2
                 write()
-                self.assertEqual([3, 2, 1, 0], self.rests)
+                self.assertEqual([1, 2, 3, 4], self.rests)
                 self.assertEqual(1, count())
 
     def test_but_not_for_ever(self):
@@ -331,7 +331,7 @@ class BusyTest(unittest.TestCase):
                 self.rests.clear()
                 self.errors[:] = [db_exception.DBDeadlock()] * 5
                 self.assertRaises(exception.StoreBusy, write)
-                self.assertEqual([4, 3, 2, 1], self.rests)
+                self.assertEqual([1, 2, 3, 4], self.rests)
                 self.assertEqual(0, count())
 
     def test_nor_what_fails_for_another_reason(self):
@@ -353,11 +353,13 @@ class BusyTest(unittest.TestCase):
         self.assertRaises(exception.StoreBusy, self.db.keep_lead, self.term)
         self.assertEqual([], self.rests)
 
-    def test_a_rest_is_short(self):
+    def test_rests_are_short_and_grow(self):
         rests = []
-        for share in (0.0, 1.0):
-            base.rest(rests.append, lambda low, high, share=share: low + share * (high - low))
-        self.assertEqual([0.01, 0.1], rests)
+        for tried in (1, 4):
+            for share in (0.0, 1.0):
+                base.rest(tried, rests.append,
+                          lambda low, high, share=share: low + share * (high - low))
+        self.assertEqual([0.01, 0.1, 0.01, 0.8], rests)
 
 
 class RefusedTest(unittest.TestCase):

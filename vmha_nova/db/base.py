@@ -21,7 +21,7 @@ from vmha_nova import model
 
 READING = 'vmha_reading'                # an execution option of connections
 TRIES = 5                               # of a write that collides with others
-PATIENCE = 5.0                          # seconds after which it is not tried again
+PATIENCE = 30.0                         # seconds; who waits for a lock in vain waits longer
 
 
 @enginefacade.transaction_context_provider
@@ -35,9 +35,9 @@ def record(cls, row):
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
-def rest(sleep=time.sleep, uniform=random.uniform):
-    """Wait a little, and not as long as who has collided with us."""
-    sleep(uniform(0.01, 0.1))
+def rest(tried, sleep=time.sleep, uniform=random.uniform):
+    """Wait a little, not as long as who has collided with us, and longer after more tries."""
+    sleep(uniform(0.01, 0.05 * 2 ** tried))
 
 
 def tried_again(function):
@@ -49,20 +49,20 @@ def tried_again(function):
     @functools.wraps(function)
     def insistent(self, *args, **values):
         begun = self._clock()
-        for left in reversed(range(TRIES)):
+        for tried in range(1, TRIES + 1):
             try:
                 return function(self, *args, **values)
             except exception.StoreBusy:
-                if not left or (self._clock() - begun).total_seconds() > PATIENCE:
+                if tried == TRIES or (self._clock() - begun).total_seconds() > PATIENCE:
                     raise
-            self._rest()
+            self._rest(tried)
     return insistent
 
 
 class Database:
     """One database. ``clock`` returns aware UTC.
 
-    :param rest: what is done between two tries of a write that collides with others
+    :param rest: waits between two tries of a write that collides with others
     :param options: keyword arguments of oslo.db's enginefacade ``configure``
                     (``connection`` at least).
     """
