@@ -181,15 +181,27 @@ class StoreScenarios:
         self.assertTrue(db.paused().paused)
         self.assertEqual({'the same line'}, {e.text for e in db.events()})
 
-    def test_wishes_of_many_threads(self):
-        db = self.open()
+    def test_an_abort_in_the_middle_of_something_else_is_not_lost(self):
+        db, api = self.open(), store.Store(now, connection=self.url)
         term = db.take_lead('a')
-        recovery = db.open_recovery(term, db.report_failure('h1', 'test')[0], '')
-        self.together(
-            *[lambda: db.wish(recovery.id, 'abort')] * 6,
-            *[lambda: db.set_recovery(term, recovery.id, answered='approve', approved=True)] * 6)
-        self.assertEqual(('abort', True), (db.recovery(recovery.id).wish,
-                                           db.recovery(recovery.id).approved))
+        for host, what in (
+                ('h1', lambda ident: db.wish(ident, 'approve')),
+                ('h2', lambda ident: db.set_recovery(term, ident, answered='approve'))):
+            ident = db.open_recovery(term, db.report_failure(host, 'test')[0], '').id
+            if host == 'h2':
+                db.wish(ident, 'approve')
+            abort = threading.Thread(target=api.wish, args=(ident, 'abort'))
+
+            def meet(_connection, _cursor, statement, *_, abort=abort):
+                if statement.startswith('UPDATE recovery') and abort.ident is None:
+                    abort.start()       # between what is read and what is written
+                    abort.join(0.5)
+            engine = db._manager.writer.get_engine()
+            sa.event.listen(engine, 'before_cursor_execute', meet)
+            what(ident)
+            sa.event.remove(engine, 'before_cursor_execute', meet)
+            abort.join()
+            self.assertEqual('abort', db.recovery(ident).wish, host)
 
     def test_only_the_wish_that_was_answered_is_cleared(self):
         db = self.open()
