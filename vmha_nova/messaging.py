@@ -171,6 +171,9 @@ class _Endpoint:
         except (ValueError, TypeError, KeyError, AttributeError) as e:
             return self.drop(f'a message of type {str(event_type)[:80]!r} from '
                              f'{str(publisher_id)[:80]!r} makes no sense and was dropped: {e}')
+        except exception.StoreRefused as e:     # it would come back for ever
+            return self.drop(f'a message of type {str(event_type)[:80]!r} from '
+                             f'{str(publisher_id)[:80]!r} cannot be stored and was dropped: {e}')
         except exception.StoreUnavailable as e:
             return self._requeue(e)
         return oslo_messaging.NotificationResult.HANDLED

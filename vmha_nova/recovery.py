@@ -72,10 +72,10 @@ class Work:
             if recovery.wish and (recovery.wish != 'release' or recovery.released_at is not None):
                 self._after_the_end(recovery)
             return
-        if recovery.wish == 'release':
-            self._refuse(recovery, 'it is under way; abort it first')
+        if recovery.wish in ('release', 'retry'):
+            recovery = self._refuse(recovery, 'it is under way; abort it first')
         if recovery.wish == 'approve':
-            recovery = self._set(recovery, wish='', approved=True)
+            recovery = self._set(recovery, answered='approve', approved=True)
         if recovery.wish == 'abort':
             step = self._abort(recovery)
         else:
@@ -403,13 +403,14 @@ class Work:
         again = ('failed',) if recovery.state == 'partial' else ('failed', 'left')
         self._change(recovery, rows, {
             m.id: moves.retry(m, now) for m in rows if m.state in again})
-        self._set(recovery, wish='', ended_at=None, reason="tried again at an operator's wish",
+        self._set(recovery, answered='retry', ended_at=None,
+                  reason="tried again at an operator's wish",
                   state='moving' if recovery.state == 'partial' else 'confirmed')
 
     def _refuse(self, recovery, answer):
         self.store.note('warning', 'wish', f'recovery {recovery.id}: {recovery.wish} is not '
                         f'possible: {answer}', host=recovery.host, recovery_id=recovery.id)
-        self._set(recovery, wish='')
+        return self._set(recovery, answered=recovery.wish)
 
     def _watch(self, recovery, cluster):
         """The report of this recovery, with the heartbeats that have come since."""
@@ -435,7 +436,8 @@ class Work:
         over = step.state in states.RECOVERY_OVER
         values = dict(state=step.state, reason=step.reason, resume='')
         if over:
-            values.update(ended_at=self.clock(), wish='')
+            values.update(ended_at=self.clock(),
+                          answered='abort' if step.state == 'aborted' else '')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
         if step.state == 'dismissed' and not self.guard.begun(recovery.host):

@@ -218,6 +218,15 @@ class ErrorTest(api_case.ApiCase):
         self.assertNotIn('db.internal', error['detail'])
         self.assertIn('db.internal', logs.output[0])
 
+    def test_what_the_database_cannot_take(self):
+        with (unittest.mock.patch.object(self.store, 'pause', side_effect=(
+                exception.StoreRefused('database: (1406) Data too long at db.internal:3306'))),
+              self.assertLogs('vmha_nova.api', 'ERROR') as logs):
+            error = self.error(self.call('PUT', '/v1/pause', {'pause': {'paused': True}}), 400)
+        self.assertIn('too long', error['detail'])
+        self.assertNotIn('db.internal', error['detail'])
+        self.assertIn('db.internal', logs.output[0])
+
     def test_a_database_that_refuses_connections(self):
         self.store = store.Store(lambda: self.now, max_retries=0,
                                  connection='mysql+pymysql://vmha:secret@127.0.0.1:1/vmha')

@@ -12,6 +12,7 @@ from tests.unit import clock
 from tests.unit import sim
 from tests.unit import test_decide_properties as clouds
 from tests.unit import topology as t
+from vmha_nova.db import models
 from vmha_nova.db import snapshot
 from vmha_nova.db import store
 from vmha_nova import decide
@@ -266,8 +267,8 @@ class PropertyTest(Folder):
     @hypothesis.given(clouds.cases())
     def test_plans_from_what_was_written_down(self, case):
         cluster, failed, policy = case
-        for host in self.store.marks():
-            self.store.drop_mark(host)
+        with self.store._writer() as session:
+            session.query(models.HostMark).delete()
         for node in cluster.nodes.values():
             self.store.set_mark(node.host, spare=node.spare, pool=node.pool, parked=node.parked,
                                 maintenance=node.maintenance, backend=node.backend)
