@@ -136,7 +136,7 @@ class Work:
 
     def _at_work(self, recovery):
         """Whether this engine has begun, and has not stopped since."""
-        return any([self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence')])
+        return any(self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence'))
 
     def _not_now(self, recovery, others):
         """Why an operator has to let this recovery begin; ''."""

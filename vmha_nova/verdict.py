@@ -36,8 +36,7 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
     ``failure.evidence`` may carry ``baseline`` (the heartbeat seen when the report was first
     looked at) and ``beats`` (how often it has changed since): see watch().
     """
-    trust = 'act' if failure.forced else policy.trust.get(
-        failure.source, policy.trust.get('default', 'confirm'))
+    trust = 'act' if failure.forced else policy.worth(failure.source)
     if trust == 'ignore':
         return Verdict(DISMISS, f'reports from {failure.source} are ignored ([detection] trust)')
     node = cluster.nodes.get(failure.host)

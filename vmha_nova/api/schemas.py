@@ -54,7 +54,8 @@ FAILURE_CREATE = closed(dict(failure=closed(dict(
     host=HOST,
     reason=line(4000, description='For people to read.'),
     source=line(255, 1, default='operator',
-                description='Who says so; [detection] trust says what that is worth.'),
+                description='Who says so; [detection] trust says what that is worth. One that is '
+                            'acted upon unchecked is not for everybody: vmha:failures:source.'),
     detected_at=dict(TIME, description='Without it, now; with it, a report that comes twice is '
                                        'one report.'),
     evidence=dict(type='object', maxProperties=64, description=(
