@@ -58,7 +58,8 @@ def _histories(store, before):
             steps = session.scalars(sa.select(models.Step).where(
                 models.Step.subject == host, models.Step.kind.in_(('fence', 'lift'))).order_by(
                     models.Step.id)).all()
-            yield _beginning(recoveries, steps, before)
+            found = _beginning(recoveries, steps, before)
+        yield found                     # with nothing open that would keep others from writing
 
 
 def _beginning(recoveries, steps, before):
