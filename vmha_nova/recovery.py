@@ -96,9 +96,11 @@ class Work:
         """Name what goes where, and what cannot; then make sure that the host writes no more."""
         rows = self.store.moves(recovery.id)
         report = self._watch(recovery, cluster)
+        now = self.clock()
         # An operator who insists knows better than its heartbeats, as long as nobody had to wait.
-        if recovery.state == 'held' or not report.forced:
-            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        if recovery.state == 'held' or not (verdict.at_once(report, now, self.settings) or (
+                report.forced and self._at_work(recovery))):
+            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings, now)
             if found.what == verdict.ALIVE:
                 if self.jobs.running(('fence', recovery.id)):
                     return None         # it ends first: what it has done is taken back then
@@ -131,6 +133,10 @@ class Work:
         if result.error:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
         return Go('fenced', f'fenced by {self.fence.name}')
+
+    def _at_work(self, recovery):
+        """Whether this engine has begun, and has not stopped since."""
+        return any(self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence'))
 
     def _not_now(self, recovery, others):
         """Why an operator has to let this recovery begin; ''."""
@@ -185,7 +191,8 @@ class Work:
         if all(m.state in states.MOVE_FINAL for m in rows):
             return self._finish(recovery, cluster, rows)
         report = self._watch(recovery, cluster)
-        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings,
+                              self.clock())
         if found.what == verdict.ALIVE and not recovery.approved:
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
                         'nothing is sent until it is off, or until an operator says '

@@ -33,7 +33,7 @@ class StoreScenarios:
         self.assertEqual('', db.version())
         db.upgrade()
         db.upgrade()
-        self.assertEqual('0003', db.version())
+        self.assertEqual('0004', db.version())
 
     def test_the_newest_engine_leads_and_the_old_one_can_write_no_more(self):
         db = self.open()
