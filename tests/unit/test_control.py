@@ -179,12 +179,15 @@ class WishTest(Base):
     def test_an_abort_while_another_wish_is_being_refused(self):
         for wish in ('release', 'retry'):
             with self.subTest(wish):
-                world, ident = self.held()
-                world.store.wish(ident, wish)
-                self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'abort'))
-                world.run(lambda: world.store.recovery(ident).ended_at)
-                self.assertEqual('aborted', world.store.recovery(ident).state)
-                self.assertIn(f'{wish} is not possible: it is under way', self.told(world)[0])
+                self.abort_while_refused(wish)
+
+    def abort_while_refused(self, wish):
+        world, ident = self.held()
+        world.store.wish(ident, wish)
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'abort'))
+        world.run(lambda: world.store.recovery(ident).ended_at)
+        self.assertEqual('aborted', world.store.recovery(ident).state)
+        self.assertIn(f'{wish} is not possible: it is under way', self.told(world)[0])
 
     def test_an_abort_in_the_moment_in_which_all_is_done(self):
         world = self.world()
