@@ -42,7 +42,7 @@ class PagesScenarios:
                             instances=n % 4, load_share=(n % 7) / 7)
               for n, h in enumerate(hosts)),
             *(api_case.capacity(h, instances=n % 4, placeable=n % 2, unplaced=n % 3,
-                                unprotectable=n % 2, fits=(True, False, None)[n // 2 % 3],
+                                unprotectable=n % 2, fits=(True, False, True, None)[n % 4],
                                 storage_fill=None if n % 3 == 0 else (n % 7) / 7,
                                 protection=('storage', 'word', 'none')[n % 3], spares=hosts[:2])
               for n, h in enumerate(hosts)),
