@@ -359,6 +359,15 @@ class CommandTest(osc_case.OscCase):
         with self.assertRaises(exceptions.CommandError):
             self.run_command(capacity.Show, 'compute1', '--unfit')
 
+    def test_capacity_of_a_storage_that_did_not_answer(self):
+        self.add(api_case.node('compute3'),
+                 api_case.capacity('compute3', instances=1, placeable=1, fits=None))
+        self.run_command(capacity.Show, 'compute3')
+        self.assertIn('compute3 fits if the storage has room: 1 of 1 instance would have a place\n'
+                      'How full the storage would be without its disks is not known\n', self.err)
+        self.run_command(capacity.Show)
+        self.assertRegex(self.out, r'compute3 +\| unknown ')
+
     # -- the service ----------------------------------------------------------------------------
     def test_pause_and_status(self):
         self.assertIs(True, self.json(control.Pause, '--reason', 'the switch')['paused'])

@@ -294,11 +294,12 @@ class FaultTest(CapacityCase):
     def test_a_database_that_takes_none_is_away(self):
         world = self.world()
         self.capacity(world)
-        world.nova._set('a0', host='c2')
+        world.nova.boot('c1', 9, 'many')
         world.collector.refresh_instances()
+        some = world.collector.snapshot.instances.values()
         with mock.patch.object(world.store, 'leading',
                                side_effect=exception.StoreUnavailable('away')) as leading:
-            self.assertRaises(exception.StoreUnavailable, world.recorder.look)
+            self.assertRaises(exception.StoreUnavailable, self.spy.write_instances, 1, some)
         self.assertLess(leading.call_count, 4)
 
 
