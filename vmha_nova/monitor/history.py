@@ -13,6 +13,7 @@ class History:
         self._settings = settings
         self._networks = {}                     # network -> _Network
         self.silent_since = None                # the first round without an answer since the last
+        self._fell_at = None                    # the same, but never begun anew
         self._answered_at = None                # when an address has last answered
         self._beat, self._beat_at = None, None  # the value, and when its change was seen
         self._looked_at = None                  # the last look at Nova that knew the host
@@ -34,13 +35,14 @@ class History:
             network.add(word, found.ended, targets)
             answered |= word == c.ANSWERS
         if answered:
-            self.silent_since, self._answered_at = None, found.ended
+            self.silent_since = self._fell_at = None
+            self._answered_at = found.ended
             self._baseline, self._since = None, c.UNKNOWN
             self._gone = False
         elif self.silent_since is None and self._known() and any(
                 word != c.UNKNOWN for targets in found.found.values()
                 for word in targets.values()):
-            self.silent_since = found.began
+            self.silent_since = self._fell_at = found.began
         self._count_swing(found.ended)
 
     def _count_swing(self, now):
@@ -135,9 +137,8 @@ class History:
         if self._osds_at is None or now - self._osds_at > self._settings.stale_after:
             return c.UNKNOWN, ''
         word, text = self._osds
-        if word == c.DOWN and self.silent_since is not None and (
-                self._up_at is None
-                or self._up_at < self.silent_since - self._settings.osd_grace):
+        if word == c.DOWN and self._fell_at is not None and (
+                self._up_at is None or self._up_at < self._fell_at - self._settings.osd_grace):
             word = c.DOWN_BEFORE
         return word, text
 
@@ -168,8 +169,10 @@ class _Network:
         if (len(bad) < settings.failures or self._rounds[-1] == c.ANSWERS
                 or now - self.baseline < settings.window):
             return c.ANSWERS
-        # One that refuses has a kernel that lived that moment.
-        return c.REFUSED if c.REFUSED in bad[-settings.failures:] else c.LOST
+        # One that refuses has a kernel that lived that moment: an answer as well, and a quick one.
+        if c.REFUSED in bad[-settings.failures:]:
+            return c.REFUSED
+        return c.LOST if now - self.baseline >= settings.silent_after else c.ANSWERS
 
 
 def _together(words):

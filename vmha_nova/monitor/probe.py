@@ -15,6 +15,8 @@ import struct
 from vmha_nova.monitor import channels as c
 
 JITTER = 0.1                # of an interval
+QUICK = 24                  # rounds in a row with a network that is silent, and was not before
+CONNECTS = 3                # to each target in these: one lost packet is no lost host
 _REFUSED = {errno.ECONNREFUSED, errno.ECONNRESET}
 # What comes from our own kernel, or is our own fault, tells nothing of a host.
 _LOST = {errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.EHOSTDOWN}
@@ -39,6 +41,8 @@ class Prober:
         self._targets = {}                      # host -> {network: (Target, …)}
         self._due = []                          # heap of (when, number, host)
         self._planned = {}                      # host -> the number that counts
+        self._reached = set()                   # (host, network) that has ever answered
+        self._bad = collections.Counter()       # host -> rounds in a row that were not all well
         self._numbers = itertools.count()
         self._deadlines = collections.deque()   # (when, socket), as all wait equally long
         self._open = {}                         # socket -> (_Round, network, Target)
@@ -57,11 +61,13 @@ class Prober:
         return len(self._open)
 
     def watch(self, host, targets):
-        """Probe ``targets``, network -> iterable of Target, from now on; an empty dict: no more."""
+        """Probe ``targets``, network -> Targets, from now on; an empty dict: no more."""
         targets = {network: tuple(some) for network, some in targets.items() if some}
         if not targets:
             self._targets.pop(host, None)
             self._planned.pop(host, None)
+            self._bad.pop(host, None)
+            self._reached = {one for one in self._reached if one[0] != host}
             return
         new = host not in self._targets
         self._targets[host] = targets
@@ -106,10 +112,11 @@ class Prober:
                 continue
             del self._planned[host]
             targets = self._targets[host]
-            one = _Round(host, now, sum(map(len, targets.values())))
-            for network, some in targets.items():
-                for target in some:
-                    self._connect(one, network, target, now)
+            plan = [(network, target) for network, some in targets.items() for target in some
+                    for _ in range(connects(self._bad[host]))]
+            one = _Round(host, now, len(plan))
+            for network, target in plan:
+                self._connect(one, network, target, now)
 
     def _connect(self, one, network, target, now):
         sock = None
@@ -156,7 +163,8 @@ class Prober:
         _close(sock)
 
     def _end(self, one, network, target, word):
-        one.found.setdefault(network, {})[target] = word
+        found = one.found.setdefault(network, {})
+        found[target] = better(found.get(target, c.UNKNOWN), word)
         one.left -= 1
         if one.left:
             return
@@ -164,12 +172,31 @@ class Prober:
         self._done.append(c.Round(one.host, one.began, now, one.found))
         if one.host not in self._targets:
             return
-        answered = any(c.ANSWERS in some.values() for some in one.found.values())
-        pause = self._settings.interval if answered and one.host not in self.urgent else (
-            self._settings.retry_interval)
-        pause *= self._rng.uniform(1 - JITTER, 1 + JITTER)
+        answered = {(one.host, name) for name, some in one.found.items()
+                    if c.ANSWERS in some.values()}
+        self._reached |= answered
+        silent = any((one.host, name) in self._reached and (one.host, name) not in answered
+                     for name in one.found)
+        self._bad[one.host] = self._bad[one.host] + 1 if silent else 0
+        seconds = pause(self._settings, self._bad[one.host], one.host in self.urgent)
+        seconds *= self._rng.uniform(1 - JITTER, 1 + JITTER)
         # From its begin, or what is silent would be asked more seldom than what answers.
-        self._plan(one.host, max(one.began + pause - now, 0.0))
+        self._plan(one.host, max(one.began + seconds - now, 0.0))
+
+
+def connects(bad):
+    """How many connects to a target a round takes, after ``bad`` rounds that were not well."""
+    return CONNECTS if 0 < bad <= QUICK else 1
+
+
+def pause(settings, bad, urgent=False):
+    """Seconds from the begin of a round to the next."""
+    return settings.retry_interval if urgent or 0 < bad <= QUICK else settings.interval
+
+
+def better(one, other):
+    """The word that tells more, of two connects to one target."""
+    return next(w for w in (c.ANSWERS, c.REFUSED, c.LOST, c.UNKNOWN) if w in (one, other))
 
 
 class _Round:

@@ -67,6 +67,11 @@ class Reporter:
         with self._lock:
             return sum(not one.taken for one in self._reports.values())
 
+    @property
+    def any(self):
+        """Whether there is a report, taken or not."""
+        return bool(self._reports)
+
     def leads(self):
         """Whether this process reports."""
         return self._leads()

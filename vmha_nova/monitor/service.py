@@ -32,7 +32,7 @@ SLOW = 1.0                  # and between those of all hosts
 RESOLVE = 300.0             # seconds between looking up names
 LOCK = 'vmha-monitor'
 WITNESSES = ''              # no host's name: what the prober calls them
-SETTINGS = {f for f in c.Settings.__dataclass_fields__} - {'storage', 'stale_after'}
+SETTINGS = set(c.Settings.__dataclass_fields__) - {'storage', 'stale_after'}
 
 
 def make_settings(conf):
@@ -194,7 +194,7 @@ class Monitor:
         self._metrics.cut_off.set(bool(self._cut_off))
         self._metrics.leads.set(self._reports.leads())
         self._metrics.waiting.set(self._reports.waiting)
-        self._journal.reporting = bool(self._reports.waiting)
+        self._journal.reporting = self._reports.any
 
 
 class MonitorService(cotyledon.Service):
