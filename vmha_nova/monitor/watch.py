@@ -139,8 +139,9 @@ class Watch:
         """Whether too many hosts vanish at once, and how many; or ''."""
         settings = self.settings
         # Not those of which a packet was lost.
-        gone = sum(one.suspect and (settings.connect_timeout <= now - one.silent_since
-                                    < settings.doubt_seconds) for one in self.hosts.values())
+        gone = sum(one.suspect and now - one.fell_at >= settings.connect_timeout
+                   and now - one.silent_since < settings.doubt_seconds
+                   for one in self.hosts.values())
         there = sum(one.answered for one in self.hosts.values())
         if gone >= 2 and gone > settings.doubt_share * (gone + there):
             return (f'{gone} of {gone + there} hosts that answered before went silent within '
