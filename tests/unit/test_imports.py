@@ -63,7 +63,7 @@ IMPORTS = {
     'monitor.verdict': {'monitor.channels'},
     'monitor.history': {'monitor.channels'},
     'monitor.watch': {'monitor.channels', 'monitor.history', 'monitor.verdict'},
-    'monitor': VALUES | MONITOR | {'disks'},
+    'monitor': VALUES | MONITOR | {'disks', 'preflight'},
     'engine': VALUES | JUDGEMENT | {
         'collector', 'db', 'flight', 'jobs', 'lead', 'moves', 'recovery'},
     # what others see of it

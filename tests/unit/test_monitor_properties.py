@@ -1,4 +1,4 @@
-"""Random sequences of what the channels tell: 'dead' is never said of a host that one saw alive."""
+"""Random sequences of what the channels tell: who is seen alive by one is never called dead."""
 
 import logging
 

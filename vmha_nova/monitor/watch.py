@@ -121,8 +121,10 @@ class Watch:
         return one.evidence(one.signs(now, self.cut_off, self._nova_is_ill))
 
     def found(self, words):
-        """The hosts of which one of some verdicts is said, but those forced down in Nova, which
-        somebody takes care of: host -> Verdict."""
+        """The hosts of which one of some verdicts is said: host -> Verdict.
+
+        Without those forced down in Nova, which somebody takes care of.
+        """
         return {host: one for host, one in self.verdicts.items()
                 if one.what in words and not self.hosts[host].forced_down}
 
