@@ -13,6 +13,7 @@ import random
 from vmha_nova import exception
 from vmha_nova import metrics
 from vmha_nova.monitor import channels as c
+from vmha_nova.monitor import looks
 from vmha_nova.monitor import probe
 from vmha_nova.monitor import reporter
 from vmha_nova.monitor import service
@@ -227,7 +228,7 @@ class Looker:
     def set_hurry(self, hurry):
         if hurry and not self._hurry:
             self._number += 1
-            self._world.at(max(self._world.now, self._began + 0.7), self._begin, self._number)
+            self._world.at(max(self._world.now, self._began + looks.SOONEST), self._begin, self._number)
         self._hurry = hurry
 
     def _begin(self, number):
@@ -241,8 +242,8 @@ class Looker:
         if look is not None:
             self._world.monitor.take(look)
         if number == self._number:
-            self._world.at(max(self._world.now, began + (0.7 if self._hurry else self._interval)),
-                           self._begin, number)
+            pause = looks.SOONEST if self._hurry else self._interval
+            self._world.at(max(self._world.now, began + pause), self._begin, number)
 
 
 class Places:
