@@ -105,6 +105,7 @@ class HistoryTest(unittest.TestCase):
         self.silent(6, c.UNKNOWN)
         self.assertFalse(self.one.suspect)
         self.assertTrue(self.one.signs(25).stale)
+        self.assertEqual({c.UNKNOWN}, set(self.one.signs(25).networks.values()))
 
     def test_evidence_is_for_json(self):
         self.silent(6)
