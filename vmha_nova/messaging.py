@@ -79,22 +79,8 @@ def host_down(host, reason, source, evidence=None, detected_at=None):
             'detected_at': detected_at.isoformat()}
 
 
-class _Bus(oslo_transport.NotificationTransport):
-    """A transport that remembers what went wrong: oslo.messaging's drivers only log it."""
-
-    def __init__(self, bus):
-        super().__init__(bus._driver)
-        self.error = None
-
-    def _send_notification(self, *args, **values):
-        try:
-            super()._send_notification(*args, **values)
-        except Exception as e:          # of any library below
-            self.error = e              # not raised: the driver would log the whole message
-
-
 def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
-    """Report a host as down, as a monitoring system does.
+    """Report a host as down, once, as a monitoring system does.
 
     Returns once the broker has confirmed that it has the message. A broker that is silent can
     hold this up for two minutes.
@@ -103,17 +89,95 @@ def publish_host_down(conf, host, reason, source, evidence=None, detected_at=Non
     :raises ConfigurationError: there is no usable address
     :raises Unreachable: the broker did not confirm it
     """
-    oslo_messaging.set_transport_defaults(EXCHANGE)
-    bus = _Bus(transport(conf, conf.notifications.transport_url, durable=True))
-    notifier = oslo_messaging.Notifier(bus, publisher_id=source, driver='messagingv2',
-                                       topics=[TOPIC], retry=retry)
-    notifier.error({}, HOST_DOWN, host_down(host, reason, source, evidence, detected_at))
+    sender = HostDownSender(conf, seconds=None, retry=retry)
     try:
-        bus.cleanup()
-    except Exception as e:              # what is confirmed is confirmed
-        LOG.debug('the connection for host-down notifications: %s', e)
-    if bus.error is not None:
-        raise exception.Unreachable(f'message bus: {_words(bus.error)}') from bus.error
+        sender.send(host, reason, source, evidence, detected_at)
+    except exception.Unreachable as e:
+        raise exception.Unreachable(f'message bus: {e}') from e
+    finally:
+        sender.close()
+
+
+class _Bus(oslo_transport.NotificationTransport):
+    """A transport that remembers what went wrong: oslo.messaging's drivers only log it."""
+
+    def __init__(self, bus):
+        super().__init__(bus._driver)
+        self.error = None
+
+    def _send_notification(self, target, ctxt, message, version, retry=None):
+        try:
+            super()._send_notification(target(exchange=EXCHANGE), ctxt, message, version, retry)
+        except Exception as e:          # of any library below
+            self.error = e              # not raised: the driver would log the whole message
+
+
+class HostDownSender:
+    """Reports hosts as down, over one connection. For one thread at a time.
+
+    :param seconds: how long send() waits for the message bus, None: as long as the library does.
+        A connection that was lost waits for its broker inside the library, for ever: it is left
+        to a thread then, which delivers what it has once the broker is back, and send() fails at
+        once until it has.
+    :param retry: how often a report is tried again
+    :raises ConfigurationError: there is no address of a message bus
+    """
+
+    def __init__(self, conf, seconds=10.0, retry=0):
+        self._conf = conf
+        self._seconds = seconds
+        self._retry = retry
+        self._sending = None
+        self._bus = None
+        transport(conf, conf.notifications.transport_url)
+
+    def send(self, host, reason, source, evidence=None, detected_at=None):
+        """Send one report; once this returns, the broker has it on its disk.
+
+        The same report may be sent again, with the same ``detected_at``: it counts once.
+
+        :raises Unreachable: it may not have been sent
+        """
+        payload = host_down(host, reason, source, evidence, detected_at)
+        if self._sending is not None and self._sending.is_alive():
+            raise exception.Unreachable('it has not answered yet')
+        errors = []
+        self._sending = threading.Thread(target=self._send, args=(source, payload, errors),
+                                         name='host-down', daemon=True)
+        self._sending.start()
+        self._sending.join(self._seconds)
+        if self._sending.is_alive():
+            raise exception.Unreachable(f'it has not answered for {self._seconds:.0f} s')
+        if errors:
+            raise exception.Unreachable(_words(errors[0])) from errors[0]
+
+    def close(self):
+        """Disconnect; who is still waiting for its broker is left alone."""
+        if self._sending is None or not self._sending.is_alive():
+            self._disconnect()
+
+    def _send(self, source, payload, errors):
+        try:
+            if self._bus is None:
+                self._bus = _Bus(transport(
+                    self._conf, self._conf.notifications.transport_url, durable=True))
+            self._bus.error = None
+            oslo_messaging.Notifier(
+                self._bus, publisher_id=source, driver='messagingv2', topics=[TOPIC],
+                retry=self._retry).error({}, HOST_DOWN, payload)
+            if self._bus.error is not None:
+                raise self._bus.error
+        except Exception as e:
+            errors.append(e)
+            self._disconnect()
+
+    def _disconnect(self):
+        bus, self._bus = self._bus, None
+        try:
+            if bus is not None:
+                bus.cleanup()
+        except Exception as e:          # what is confirmed is confirmed
+            LOG.debug('the connection for host-down notifications: %s', e)
 
 
 def _words(error):
@@ -124,7 +188,7 @@ def _words(error):
         error = error.__context__
     while not str(error) and error.__context__:
         error = error.__context__
-    return str(error) or type(error).__name__
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def parse_host_down(payload):
