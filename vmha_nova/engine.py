@@ -2,6 +2,7 @@
 
     cycle():  observe()         the snapshot of the cloud, and the rows that wait for us
               judge()           is the host that was reported really dead? -> a recovery
+              look_for_storm()  have too many hosts failed? (storm.py)
               Work.advance()    the next thing for each recovery (recovery.py)
               end_maintenance() of hosts whose time is over
               keep_spares()     spares wait with scheduling turned off
@@ -23,6 +24,7 @@ from vmha_nova import lead
 from vmha_nova import marks
 from vmha_nova import recovery as recovery_work
 from vmha_nova import states
+from vmha_nova import storm
 from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._said = {}
+        self._storm = None              # whether there is one, as it was told
         self._idle = idle
         self._kept_at, self._loads = None, {}
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
@@ -118,6 +121,7 @@ class Engine:
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
         self.work.down = frozenset(r.host for r in [*open_, *view.reports])
         self.work.pause = view.pause
+        self.look_for_storm(view, open_)
         for recovery in view.recoveries:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
                       view.cluster, open_)
@@ -240,6 +244,30 @@ class Engine:
         log('report %d of %s from %s: %s, %s', report.id, report.host, report.source, state,
             detail)
         self.store.set_failure(self.term, report.id, state, detail, **values)
+
+    # -- storms ---------------------------------------------------------------------------------
+    def look_for_storm(self, view, open_):
+        """Work out what must not begin by itself, and say so: once a storm, and loudly."""
+        waiting = {r.host: r for r in open_ if not r.approved and not self.work.begun(r)}
+        found = {}
+        if waiting:
+            now, down = self.clock(), self.settings.heartbeat_silence / 2
+            recent = [r.host for r in self.store.recoveries(since=storm.since(now))
+                      if r.state != 'dismissed']
+            failed = storm.silent(view.reports, view.cluster, down).union(r.host for r in open_)
+            found = storm.excesses(waiting, failed, recent, view.cluster, self.settings.limits)
+        self.work.storm = found
+        if bool(found) == self._storm:
+            return
+        text = storm.loud(found) if found else 'the storm is over: nothing waits for a word any more'
+        held = [dict(host=h, recovery_id=waiting[h].id) for h in sorted(found)]
+        if self.store.turn(
+                self.term, 'storm', '', 'error' if found else 'info', text,
+                'vmha.cloud.storm' if found else 'vmha.cloud.calm', dict(
+                    reason=text, limits=sorted({e.limit for e in found.values()}),
+                    hosts=sorted({h for e in found.values() for h in e.hosts}), held=held)):
+            LOG.log(logging.ERROR if found else logging.INFO, '%s', text)
+        self._storm = bool(found)
 
     def end_maintenance(self, view):
         """End maintenance whose time is over."""

@@ -7,6 +7,8 @@ An error is not that answer.
 import collections
 import threading
 
+from vmha_nova import exception
+
 GUARD = 5.0                             # seconds between looks at the fence and the storage
 STALE = 30.0                            # seconds after which an answer counts no more
 READ_AGAIN = 30.0                       # seconds before disks that could not be read are again
@@ -74,8 +76,11 @@ class Guard:
         """Whether something of a fence of the host may be in force."""
         return self.fence.lasting and bool(self._fences(host))
 
-    def put_up(self, recovery, cluster):
-        """Fence the host, unless that is done. Raises what says why it is not fenced."""
+    def put_up(self, recovery, cluster, objection=lambda: ''):
+        """Fence the host, unless that is done. Raises what says why it is not fenced.
+
+        :param objection: why it must not begin now, ''; asked when its turn has come
+        """
         with self._turn[recovery.host]:
             if self.fenced(recovery) is not None:
                 return
@@ -84,6 +89,8 @@ class Guard:
             # What is covered is worked out, and on record, before anything is done: later Nova
             # notes changes of the instances that are our own doing.
             plan['covered'] = self.storage.covered(cluster, recovery.host, plan)
+            if reason := objection():
+                raise exception.Held(reason)
             self._put(recovery.id, recovery.host, plan, self.fence.proves)
 
     def _put(self, recovery_id, host, plan, detail):

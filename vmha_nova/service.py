@@ -86,10 +86,18 @@ def make_policy(conf):
         # With no storage driver no backend is known; the operator's word stands for it.
         need_same_backend=conf.fence.driver != 'none' or not conf.fence.unsafe_without_fence,
         max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
-        window_per_target=rec.window_per_target, max_recoveries=rec.max_recoveries,
+        window_per_target=rec.window_per_target, limits=make_limits(conf.storm),
         heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
         trust=det.trust, quiet=rec.quiet_period, move_timeout=rec.move_timeout,
         follow_interval=rec.follow_interval, spare_after=rec.spare_after)
+
+
+def make_limits(group):
+    """[storm] as a value."""
+    return model.Limits(
+        hosts=group.max_hosts, percent=group.max_percent, zone_hosts=group.max_zone_hosts,
+        zone_percent=group.max_zone_percent, aggregate_hosts=group.max_aggregate_hosts,
+        aggregate_percent=group.max_aggregate_percent, rate=group.max_rate)
 
 
 def make_ceph(conf, clock=clock):

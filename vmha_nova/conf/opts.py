@@ -13,9 +13,10 @@ from vmha_nova.conf import metrics
 from vmha_nova.conf import notifications
 from vmha_nova.conf import recovery
 from vmha_nova.conf import service_credentials
+from vmha_nova.conf import storm
 
 GROUPS = (api, ceph, collector, detection, fence, metrics, notifications, recovery,
-          service_credentials)
+          service_credentials, storm)
 DEFAULT_DATABASE = 'sqlite:////var/lib/vmha/vmha.sqlite'
 
 

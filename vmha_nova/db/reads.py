@@ -75,14 +75,16 @@ class Reads(base.Database):
             query = query.where(models.HostFailure.state.in_(OPEN_FAILURES))
         return self._all(model.HostFailure, query)[::-1]
 
-    def recoveries(self, open_only=False, unreleased=False, limit=1000):
-        """Recoveries, oldest first: all, those not over, or those whose host is still out."""
+    def recoveries(self, open_only=False, unreleased=False, since=None, limit=1000):
+        """Recoveries, oldest first: all, those not over, of hosts still out, or begun since."""
         table = models.Recovery
         query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
         if open_only:
             query = query.where(sa.or_(table.ended_at.is_(None), table.wish != ''))
         if unreleased:
             query = query.where(table.released_at.is_(None))
+        if since is not None:
+            query = query.where(table.created_at >= since)
         return self._all(model.Recovery, query)[::-1]
 
     def recovery(self, recovery_id):
