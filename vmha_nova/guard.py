@@ -180,17 +180,19 @@ class Guard:
             self._keep(host)
 
     # -- after: until the host may use the storage again ----------------------------------------
-    def watch_over(self, recovery, node):
+    def watch_over(self, recovery, node, well):
         """Keep the fence of a host whose recovery is over until the host may return.
 
+        :param well: whether its nova-compute has sent heartbeats for long enough
         :returns: why it must stay out, '' when nothing of ours keeps it out, None: not known yet
         """
-        if not self.fence.lasting:
-            return ''
+        if not self.fence.lasting and node is not None and _in_service(node):
+            return ''                   # Nova has seen to it
         at, reason = self._kept.get(recovery.id, (None, None))
         if at is not None and (self.clock() - at).total_seconds() < GUARD:
             return reason
-        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, node)
+        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, node,
+                                  well)
         if result is None:
             return reason
         if result.error:
@@ -198,16 +200,17 @@ class Guard:
         self._kept[recovery.id] = self.clock(), result.value
         return result.value
 
-    def _keep_or_lift(self, recovery, node):
+    def _keep_or_lift(self, recovery, node, well):
         host = recovery.host
         with self._turn[host]:
             if self.store.recovery(recovery.id).released_at is not None:
                 return f'another recovery of {host} was begun'
             fences = self._fences(host)
-            reason = '' if recovery.wish == 'release' else self._uncleaned(recovery, node, fences)
+            reason = '' if recovery.wish == 'release' else self._uncleaned(
+                recovery, node, fences, well)
             if reason:
                 self._keep(host)
-            elif fences:
+            elif fences and self.fence.lasting:
                 # An address may have been another host's, which is out as well.
                 ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
                 self.lead.step('lift', host, recovery.id, lambda: (
@@ -217,7 +220,7 @@ class Guard:
                         {'ranges': sorted(ranges)}))[1])
             return reason
 
-    def _uncleaned(self, recovery, node, fences):
+    def _uncleaned(self, recovery, node, fences, well):
         """Why old guests may still be on the host; '': they are proven gone.
 
         Nova ends an evacuation's record as 'completed' when a nova-compute that has started again
@@ -237,6 +240,13 @@ class Guard:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
                     f'{recovery.host}: restart nova-compute there; or, only if the machine is '
                     f'gone for good, "openstack vmha recovery release {recovery.id}"')
-        if not records and (node is None or node.forced_down or not node.up):
+        # What never left has no second copy; but an operator who aborts may mean the host.
+        up = node is not None and node.up and not node.forced_down
+        if not records and not up and not (
+                well and recovery.state in ('recovered', 'partial')):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
+
+
+def _in_service(node):
+    return node.up and node.enabled and not node.forced_down

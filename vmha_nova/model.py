@@ -162,6 +162,12 @@ class Policy:
     follow_interval: float = 3.0                # seconds between looks without notifications
     check_interval: float = 1.0                 # seconds between looks at a reported host
     spare_after: str = 'reserve'                # or 'ordinary'
+    # What says that others have taken a host out of service: disabled, forced_down.
+    planned_shutdown: frozenset[str] = frozenset({'disabled', 'forced_down'})
+    return_automatic: bool = True               # hosts are put back into service
+    return_after: float = 60.0                  # seconds of heartbeats without a gap before
+    return_becomes: str = 'as_before'           # or 'spare', 'ordinary'
+    flap_window: float = 1800.0                 # seconds in service; failing sooner is held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -438,15 +444,6 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
-class Leader:
-    """Which engine leads, or has led last."""
-
-    term: int
-    holder: str
-    renewed_at: datetime.datetime | None
-
-
-@dataclasses.dataclass(frozen=True)
 class Pause:
     """The switch with which an operator stops new recoveries."""
 
@@ -454,17 +451,6 @@ class Pause:
     reason: str = ''
     user: str = ''
     at: datetime.datetime | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class SnapshotInfo:
-    """When the engine has written the cloud down, and what it did not know then."""
-
-    instances_at: datetime.datetime | None
-    nodes_at: datetime.datetime | None
-    written_at: datetime.datetime
-    problems: tuple[str, ...]
-    unknown_hosts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import states
 from vmha_nova import storm
+from vmha_nova import verdict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +94,9 @@ class Planner:
             return f'recovery {open_[node.host].id} is at it: {open_[node.host].state}'
         if node.maintenance:
             return 'it is in maintenance: a report would be dismissed'
+        if 'disabled' in self._policy.planned_shutdown and (
+                why := verdict.disabled_by_others(node)):
+            return f'{why}: a report would be dismissed'
         if not mine:
             return 'it holds no instances: there is nothing to recover'
         if pause.paused:

@@ -14,6 +14,7 @@ from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import guard
+from vmha_nova import homecoming
 from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import moves
@@ -149,10 +150,26 @@ class Work:
         excess = self.storm.get(recovery.host)
         if excess is not None and not recovery.approved:
             return storm.waits_for_word(excess, recovery.id)
+        if reason := '' if recovery.approved else self._flaps(recovery):
+            return reason
         return states.paused(pause) if pause.paused else ''
+
+    def _flaps(self, recovery):
+        """Why a host that has failed again needs an operator's word first; ''."""
+        for last in self.store.recoveries(host=recovery.host):
+            if last.released_at is None or last.state == 'dismissed' or last.id == recovery.id:
+                continue
+            served = (recovery.created_at - last.released_at).total_seconds()
+            if 0 < served < self.settings.flap_window:
+                return (f'{recovery.host} has failed again after {served:.0f} s in service: look '
+                        'why before its instances are moved once more; approve with "openstack '
+                        f'vmha recovery approve {recovery.id}"')
+        return ''
 
     def take_down(self, recovery, cluster, others):
         """Tell Nova that the host is down, and list once more what was on it."""
+        if self.jobs.running(('return', recovery.host)):
+            return None                 # the end of its last way back
         down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
         if down is None:
             return None
@@ -298,10 +315,14 @@ class Work:
         if node is None:
             raise exception.UnknownHost(f'Nova has no compute node {recovery.host!r} any more')
         # force_down first: disabling a service that Nova takes for up makes nova-api call it.
+        # What an earlier recovery has done is this service's as well.
+        forced = homecoming.forced_by_us(self.store.steps(
+            kind=('force_down', 'force_up'), subject=recovery.host))
         for kind, found, act in (
-                ('force_down', node.forced_down,
+                ('force_down', node.forced_down and not forced,
                  lambda: self.nova.force_down(node.service_id, True)),
-                ('disable', not node.enabled,
+                ('disable', not node.enabled and not node.disabled_reason.startswith(
+                    homecoming.DISABLED),
                  lambda: self.nova.disable(node.service_id, f'vmha: recovery {recovery.id}'))):
             mine = self.store.steps(recovery.id, kind)
             if any(s.state in ('done', 'not_ours') for s in mine):
@@ -402,6 +423,9 @@ class Work:
             # What proved that the host cannot write was about its last life.
             answer = (f'{recovery.host} was in service again since, or failed again; '
                       'report it as down if it is')
+        elif self.store.steps(recovery.id, 'force_up') or (
+                self.jobs.running(('return', recovery.host))):
+            answer = f'{recovery.host} is on its way back into service'
         elif self.guard.lifted(recovery):
             answer = (f'the fence of {recovery.host} was lifted since, so that it may write '
                       'again; report it as down if it is')

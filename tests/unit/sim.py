@@ -306,7 +306,7 @@ class World:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
             need_same_backend=storage, heartbeat_silence=5.0, quiet=10.0, window=6,
-            window_per_target=6), **policy))
+            window_per_target=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()

@@ -33,7 +33,7 @@ IMPORTS = {
     'disks': {'model'},
     'marks': {'model'},
     'storm': {'model'},
-    'capacity': {'decide', 'disks', 'model'},
+    'capacity': {'decide', 'disks', 'model', 'verdict'},
     'summary': set(),
     'views': {'model', 'states'},
     # what speaks to the outside
@@ -55,10 +55,12 @@ IMPORTS = {
     'lead': set(),
     'moves': VALUES | JUDGEMENT,
     'guard': VALUES,
+    'homecoming': VALUES | JUDGEMENT,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
-    'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'guard', 'jobs', 'moves'},
+    'recovery': VALUES | JUDGEMENT | {
+        'db', 'flight', 'guard', 'homecoming', 'jobs', 'moves'},
     'engine': VALUES | JUDGEMENT | {
-        'collector', 'db', 'flight', 'jobs', 'lead', 'moves', 'recovery'},
+        'collector', 'db', 'flight', 'homecoming', 'jobs', 'lead', 'moves', 'recovery'},
     # what others see of it
     'policies': set(),
     'api': VALUES | {'db', 'disks', 'policies', 'version', 'views'},
