@@ -6,6 +6,7 @@ import typing
 from vmha_nova import decide
 from vmha_nova import disks
 from vmha_nova import model
+from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 
@@ -22,6 +23,11 @@ def check(cluster: model.Cluster, policy: model.Policy, now,
 
     Each step takes about as long as placing the instances of the host does.
     """
+    if 'disabled' in policy.planned_shutdown:
+        protections = {**protections, **{
+            host: ('none', f'{why}: reports about it are dismissed')
+            for host, ids in cluster.by_host.items() if ids and host in cluster.nodes
+            for why in [verdict.disabled_by_others(cluster.nodes[host])] if why}}
     plan = decide.each_alone(cluster, policy, now)
     for host in sorted(host for host, ids in cluster.by_host.items() if ids):
         yield _capacity(host, _tried(plan, host, cluster), cluster, now, protections, fills)

@@ -14,10 +14,12 @@ from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import guard
+from vmha_nova import homecoming
 from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import moves
 from vmha_nova import states
+from vmha_nova import storm
 from vmha_nova import summary
 from vmha_nova import verdict
 
@@ -58,7 +60,9 @@ class Work:
         self.guard = guard.Guard(store, lead, nova, fence, storage, jobs, clock)
         self.flight = flight.Flight(store, lead, nova, collector, jobs, clock, settings)
         self.down = frozenset()         # hosts that failed or are said to have: no targets
+        self.open = {}                  # host -> id of its recovery, where that is not over
         self.pause = model.Pause()      # holds what has not begun
+        self.storm = {}                 # host -> storm.Excess that holds what has not begun
         self._seen = {}
 
     STAGES = {'confirmed': 'plan_and_fence', 'fenced': 'take_down', 'down_in_nova': 'prepare',
@@ -122,12 +126,16 @@ class Work:
         movable = [m for m in rows if m.state not in states.MOVE_FINAL]
         if not movable:
             return self._finish(recovery, cluster, rows)
+        # What an operator decides upon comes first: what has no place has one more reason then.
+        if reason := self._not_now(recovery, self.pause):
+            return Hold(reason)
         if all(m.state == 'unplaced' for m in movable):
             return Hold(f'none of {len(movable)} instances has a place to go; '
                         f'the first one: {movable[0].reason}')
-        if reason := self._not_now(recovery, others):
-            return Hold(reason)
-        result = self.jobs.insist(('fence', recovery.id), self.guard.put_up, recovery, cluster)
+        # It may wait for its turn, and must not begin if that has changed by then.
+        result = self.jobs.insist(
+            ('fence', recovery.id), self.guard.put_up, recovery, cluster,
+            lambda: self._not_now(recovery, self.store.paused()))
         if result is None:
             return None
         if result.error:
@@ -138,20 +146,26 @@ class Work:
         """Whether this engine has begun, and has not stopped since."""
         return any(self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence'))
 
-    def _not_now(self, recovery, others):
+    def begun(self, recovery):
+        """Whether something was done already that is not to be stopped half way."""
+        return recovery.stage != 'confirmed' or bool(self.store.steps(recovery.id, 'fence'))
+
+    def _not_now(self, recovery, pause):
         """Why an operator has to let this recovery begin; ''."""
-        if self.pause.paused and not self.jobs.running(('fence', recovery.id)) and (
-                not self.guard.begun(recovery.host)):
-            return states.paused(self.pause)    # what has begun goes on
-        if len(others) < self.settings.max_recoveries or recovery.approved:
+        if self.begun(recovery):
             return ''
-        hosts = ', '.join(sorted(r.host for r in others))
-        return (f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
-                f'{self.settings.max_recoveries}; approve with '
-                f'"openstack vmha recovery approve {recovery.id}"')
+        excess = self.storm.get(recovery.host)
+        if excess is not None and not recovery.approved:
+            return storm.waits_for_word(excess, recovery.id)
+        if not recovery.approved and (reason := storm.flaps(
+                recovery, self.store.recoveries(host=recovery.host), self.settings.flap_window)):
+            return reason
+        return states.paused(pause) if pause.paused else ''
 
     def take_down(self, recovery, cluster, others):
         """Tell Nova that the host is down, and list once more what was on it."""
+        if self.jobs.running(('return', recovery.host)):
+            return None                 # the end of its last way back
         down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
         if down is None:
             return None
@@ -193,7 +207,9 @@ class Work:
         report = self._watch(recovery, cluster)
         found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings,
                               self.clock())
-        if found.what == verdict.ALIVE and not recovery.approved:
+        if found.what == verdict.DEAD and recovery.approved:
+            recovery = self._set(recovery, approved=False)      # of heartbeats that are no more
+        if found.what == verdict.ALIVE and not (recovery.approved or report.forced):
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
                         'nothing is sent until it is off, or until an operator says '
                         f'"openstack vmha recovery approve {recovery.id}"')
@@ -226,7 +242,8 @@ class Work:
             tried={m.instance_id: frozenset(m.tried) for m in rows},
             pledged={m.instance_id: m.target for m in rows
                      if m.instance_id not in open_ and self._uncounted(m, cluster)})]
-        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()))
+        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()),
+                                pledged=self._pledged(h, cluster))
                    for h in sorted(self.down - {recovery.host})]
         plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
@@ -281,6 +298,11 @@ class Work:
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
 
+    def _pledged(self, host, cluster):
+        """Where the recovery of another host takes room: instance id -> target."""
+        rows = self.store.moves(self.open[host]) if host in self.open else ()
+        return {m.instance_id: m.target for m in rows if self._uncounted(m, cluster)}
+
     def _uncounted(self, move, cluster):
         """Whether Placement's used amounts do not contain this move yet (on the safe side)."""
         if not move.target or move.state in ('unplaced', 'left', 'gone', 'failed'):
@@ -296,10 +318,14 @@ class Work:
         if node is None:
             raise exception.UnknownHost(f'Nova has no compute node {recovery.host!r} any more')
         # force_down first: disabling a service that Nova takes for up makes nova-api call it.
+        # What an earlier recovery has done is this service's as well.
+        forced = homecoming.forced_by_us(self.store.steps(
+            kind=('force_down', 'force_up'), subject=recovery.host))
         for kind, found, act in (
-                ('force_down', node.forced_down,
+                ('force_down', node.forced_down and not forced,
                  lambda: self.nova.force_down(node.service_id, True)),
-                ('disable', not node.enabled,
+                ('disable', not node.enabled and not node.disabled_reason.startswith(
+                    homecoming.DISABLED),
                  lambda: self.nova.disable(node.service_id, f'vmha: recovery {recovery.id}'))):
             mine = self.store.steps(recovery.id, kind)
             if any(s.state in ('done', 'not_ours') for s in mine):
@@ -400,6 +426,9 @@ class Work:
             # What proved that the host cannot write was about its last life.
             answer = (f'{recovery.host} was in service again since, or failed again; '
                       'report it as down if it is')
+        elif self.store.steps(recovery.id, 'force_up') or (
+                self.jobs.running(('return', recovery.host))):
+            answer = f'{recovery.host} is on its way back into service'
         elif self.guard.lifted(recovery):
             answer = (f'the fence of {recovery.host} was lifted since, so that it may write '
                       'again; report it as down if it is')
@@ -442,6 +471,8 @@ class Work:
     def _go(self, recovery, step):
         over = step.state in states.RECOVERY_OVER
         values = dict(state=step.state, reason=step.reason, resume='')
+        if step.state == 'fenced':      # an approval to begin is none to go on whatever comes
+            values.update(approved=False)
         if over:
             values.update(ended_at=self.clock(),
                           answered='abort' if step.state == 'aborted' else '')

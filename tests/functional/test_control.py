@@ -86,7 +86,7 @@ class MaintenanceTest(api_case.ApiTest):
 class RoomTest(api_case.ApiTest):
     """The only spare has room for two small servers, and for no large one."""
 
-    overrides = {'recovery.spares_only': 'true', 'recovery.max_recoveries': 1}
+    overrides = {'recovery.spares_only': 'true', 'storm.max_hosts': 1}
 
     def flavor(self, name, ram):
         """A flavor that the test alone uses; answers its id."""

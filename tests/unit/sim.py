@@ -28,7 +28,7 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CEPH_ACTS = ('add', 'remove_range')
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance')
+          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn')
 
 
 class Killed(BaseException):
@@ -167,6 +167,9 @@ class SimNova:
 
     def force_down(self, service_id, forced):
         self._act('force_down', service_id, forced)
+        if not forced and any(r.status == 'done' and r.source == service_id[3:]
+                              for r in self.records):
+            raise exception.Rejected('there are evacuations that are not cleaned up', 400)
         self._host(service_id).forced_down = forced
         self._fault('force_down', self.late_faults)
 
@@ -306,7 +309,7 @@ class World:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
             need_same_backend=storage, heartbeat_silence=5.0, quiet=10.0, window=6,
-            window_per_target=6), **policy))
+            window_per_target=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()
