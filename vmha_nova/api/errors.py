@@ -30,8 +30,8 @@ WORDS = {
     500: 'An error of this service; its log has more, under this request id.',
     503: 'The database does not answer; the log of this service has more, under this request id.',
 }
-NOT_STORED = ('The database cannot take this: something in it is too long, or of the wrong kind; the '
-              'log of this service has more, under this request id.')
+NOT_STORED = ('The database cannot take this: something in it is too long, or of the wrong kind; '
+              'the log of this service has more, under this request id.')
 KEYSTONE_AWAY = ('The token cannot be checked: Keystone, or the cache of tokens, does not answer; '
                  'the log of this service has more, under this request id.')
 
