@@ -244,8 +244,9 @@ class Engine:
     def end_maintenance(self, view):
         """End maintenance whose time is over."""
         for host, mark in view.marks.items():
-            if mark.maintenance and marks.expired(mark, self.clock()):
-                self.store.set_mark(host, maintenance=False)
+            now = self.clock()
+            if mark.maintenance and marks.expired(mark, now) and (
+                    self.store.end_maintenance(self.term, host, now)):
                 self.store.note('info', 'maintenance', f'{host}: the time of its maintenance is '
                                 'over, it is looked after again', host=host)
                 LOG.info('%s: the time of its maintenance is over', host)
@@ -323,7 +324,8 @@ class Engine:
             self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
                       logging.WARNING, recovery.host)
         elif reason == '' and recovery.wish == 'release':
-            self.store.set_recovery(self.term, recovery.id, released_at=self.clock(), wish='')
+            self.store.set_recovery(self.term, recovery.id, released_at=self.clock(),
+                                    answered='release')
             LOG.info("%s is let go, at an operator's word", recovery.host)
         elif reason == '' and node is not None and node.up and node.enabled and (
                 not node.forced_down) and (

@@ -163,6 +163,10 @@ class Policy:
     check_interval: float = 1.0                 # seconds between looks at a reported host
     spare_after: str = 'reserve'                # or 'ordinary'
 
+    def worth(self, source: str) -> str:
+        """What a report of a source is worth: act, confirm or ignore."""
+        return self.trust.get(source, self.trust.get('default', 'confirm'))
+
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
@@ -474,7 +478,7 @@ class Capacity:
     placeable: int
     unplaced: int
     unprotectable: int
-    fits: bool
+    fits: bool | None
     storage_fill: float | None
     protection: str
     protection_reason: str

@@ -72,10 +72,10 @@ class Work:
             if recovery.wish and (recovery.wish != 'release' or recovery.released_at is not None):
                 self._after_the_end(recovery)
             return
-        if recovery.wish == 'release':
-            self._refuse(recovery, 'it is under way; abort it first')
+        if recovery.wish in ('release', 'retry'):
+            recovery = self._refuse(recovery, 'it is under way; abort it first')
         if recovery.wish == 'approve':
-            recovery = self._set(recovery, wish='', approved=True)
+            recovery = self._set(recovery, answered='approve', approved=True)
         if recovery.wish == 'abort':
             step = self._abort(recovery)
         else:
@@ -96,9 +96,11 @@ class Work:
         """Name what goes where, and what cannot; then make sure that the host writes no more."""
         rows = self.store.moves(recovery.id)
         report = self._watch(recovery, cluster)
+        now = self.clock()
         # An operator who insists knows better than its heartbeats, as long as nobody had to wait.
-        if recovery.state == 'held' or not report.forced:
-            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        if recovery.state == 'held' or not (verdict.at_once(report, now, self.settings) or (
+                report.forced and self._at_work(recovery))):
+            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings, now)
             if found.what == verdict.ALIVE:
                 if self.jobs.running(('fence', recovery.id)):
                     return None         # it ends first: what it has done is taken back then
@@ -131,6 +133,10 @@ class Work:
         if result.error:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
         return Go('fenced', f'fenced by {self.fence.name}')
+
+    def _at_work(self, recovery):
+        """Whether this engine has begun, and has not stopped since."""
+        return any(self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence'))
 
     def _not_now(self, recovery, others):
         """Why an operator has to let this recovery begin; ''."""
@@ -185,7 +191,8 @@ class Work:
         if all(m.state in states.MOVE_FINAL for m in rows):
             return self._finish(recovery, cluster, rows)
         report = self._watch(recovery, cluster)
-        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings,
+                              self.clock())
         if found.what == verdict.ALIVE and not recovery.approved:
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
                         'nothing is sent until it is off, or until an operator says '
@@ -403,13 +410,14 @@ class Work:
         again = ('failed',) if recovery.state == 'partial' else ('failed', 'left')
         self._change(recovery, rows, {
             m.id: moves.retry(m, now) for m in rows if m.state in again})
-        self._set(recovery, wish='', ended_at=None, reason="tried again at an operator's wish",
+        self._set(recovery, answered='retry', ended_at=None,
+                  reason="tried again at an operator's wish",
                   state='moving' if recovery.state == 'partial' else 'confirmed')
 
     def _refuse(self, recovery, answer):
         self.store.note('warning', 'wish', f'recovery {recovery.id}: {recovery.wish} is not '
                         f'possible: {answer}', host=recovery.host, recovery_id=recovery.id)
-        self._set(recovery, wish='')
+        return self._set(recovery, answered=recovery.wish)
 
     def _watch(self, recovery, cluster):
         """The report of this recovery, with the heartbeats that have come since."""
@@ -435,7 +443,8 @@ class Work:
         over = step.state in states.RECOVERY_OVER
         values = dict(state=step.state, reason=step.reason, resume='')
         if over:
-            values.update(ended_at=self.clock(), wish='')
+            values.update(ended_at=self.clock(),
+                          answered='abort' if step.state == 'aborted' else '')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
         if step.state == 'dismissed' and not self.guard.begun(recovery.host):

@@ -349,6 +349,9 @@ class CommandTest(osc_case.OscCase):
             'compute2 does not fit: 0 of 1 instance would have a place, 1 would wait',
             'Protection: none (no storage fence)', 'Spares that would be taken: spare1',
             'As of 2026-03-01 12:00:00Z'], self.err.splitlines())
+        with self.assertRaisesRegex(client.ClientError, 'spare1.* has not been worked out yet: '
+                                    'vmha-engine checks each host'):
+            self.run_command(capacity.Show, 'spare1')
         self.run_command(capacity.Show, 'compute1')
         self.assertIn('compute1 fits: 1 of 2 instances would have a place, 1 would be left alone',
                       self.err)
@@ -363,7 +366,7 @@ class CommandTest(osc_case.OscCase):
         self.assertEqual((True, 'the switch', 'admin', 3, True, 'storage'), tuple(
             found[k] for k in ('paused', 'paused_reason', 'paused_user', 'engine_term',
                                'engine_alive', 'fence')))
-        self.assertIn('recoveries are paused by admin (the switch)', self.err)
+        self.assertIn('recoveries are paused by admin: the switch (go on with', self.err)
         self.assertIs(False, self.json(control.Resume)['paused'])
 
     def test_notice_is_given_once_by_what_shows_hosts_or_recoveries(self):
@@ -375,7 +378,7 @@ class CommandTest(osc_case.OscCase):
                                (failure.Report, 'compute2'), (plan.Show, '--host', 'compute1')):
             self.http.seen.clear()
             self.run_command(command, *argv)
-            self.assertEqual(1, self.err.count('Note: recoveries are paused by ann (the switch)'))
+            self.assertEqual(1, self.err.count('Note: recoveries are paused by ann: the switch'))
             self.assertEqual(1, self.http.seen.count(('GET', '/v1/status')))
 
     def test_notice_of_what_is_old(self):

@@ -39,10 +39,22 @@ class PackagingTest(testtools.TestCase):
 
     def test_console_scripts_are_callable(self):
         scripts = self.entry_points('console_scripts')
-        self.assertEqual({'vmha-engine', 'vmha-manage', 'vmha-monitor', 'vmha-status'},
+        self.assertEqual({'vmha-engine', 'vmha-manage', 'vmha-monitor', 'vmha-notify',
+                          'vmha-status'},
                          set(scripts))
         for name, target in scripts.items():
             self.assertTrue(callable(self.load(target)), name)
+
+    def test_files_to_copy_are_installed(self):
+        files = [ROOT / line for line in lines_of(self.cfg['options.data_files']['etc/vmha'])]
+        for path in files:
+            self.assertTrue(path.is_file(), path)
+        # The policy's is only for who makes the documents.
+        wanted = {path for path in (ROOT / 'etc/vmha').iterdir() if path.suffix != '.sample'}
+        self.assertEqual({'vmha-policy-generator.conf'}, {p.name for p in wanted - set(files)})
+        for path in files:
+            runs = bool(path.stat().st_mode & 0o111)
+            self.assertEqual(path.suffix in ('.py', '.sh'), runs, path)
 
     def test_options_are_listed(self):
         for target in self.entry_points('oslo.config.opts').values():
