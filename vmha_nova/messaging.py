@@ -79,25 +79,6 @@ def host_down(host, reason, source, evidence=None, detected_at=None):
             'detected_at': detected_at.isoformat()}
 
 
-def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
-    """Report a host as down, once, as a monitoring system does.
-
-    Returns once the broker has confirmed that it has the message. A broker that is silent can
-    hold this up for two minutes.
-
-    :param retry: how often it is tried again
-    :raises ConfigurationError: there is no usable address
-    :raises Unreachable: the broker did not confirm it
-    """
-    sender = HostDownSender(conf, seconds=None, retry=retry)
-    try:
-        sender.send(host, reason, source, evidence, detected_at)
-    except exception.Unreachable as e:
-        raise exception.Unreachable(f'message bus: {e}') from e
-    finally:
-        sender.close()
-
-
 class _Bus(oslo_transport.NotificationTransport):
     """A transport that remembers what went wrong: oslo.messaging's drivers only log it."""
 
@@ -105,9 +86,9 @@ class _Bus(oslo_transport.NotificationTransport):
         super().__init__(bus._driver)
         self.error = None
 
-    def _send_notification(self, target, ctxt, message, version, retry=None):
+    def _send_notification(self, target, *args, **values):
         try:
-            super()._send_notification(target(exchange=EXCHANGE), ctxt, message, version, retry)
+            super()._send_notification(target(exchange=EXCHANGE), *args, **values)
         except Exception as e:          # of any library below
             self.error = e              # not raised: the driver would log the whole message
 
@@ -115,12 +96,12 @@ class _Bus(oslo_transport.NotificationTransport):
 class HostDownSender:
     """Reports hosts as down, over one connection. For one thread at a time.
 
-    :param seconds: how long send() waits for the message bus, None: as long as the library does.
-        A connection that was lost waits for its broker inside the library, for ever: it is left
-        to a thread then, which delivers what it has once the broker is back, and send() fails at
+    :param seconds: how long send() waits for the message bus, None: for as long as it takes. A
+        connection that was lost waits for its broker inside the library, for ever: it is left to
+        a thread then, which delivers what it has once the broker is back, and send() fails at
         once until it has.
-    :param retry: how often a report is tried again
-    :raises ConfigurationError: there is no address of a message bus
+    :param retry: how often one is tried again
+    :raises ConfigurationError: there is no usable address
     """
 
     def __init__(self, conf, seconds=10.0, retry=0):
@@ -132,22 +113,22 @@ class HostDownSender:
         transport(conf, conf.notifications.transport_url)
 
     def send(self, host, reason, source, evidence=None, detected_at=None):
-        """Send one report; once this returns, the broker has it on its disk.
+        """Send one report; once this returns, the broker has confirmed that it has it.
 
         The same report may be sent again, with the same ``detected_at``: it counts once.
 
         :raises Unreachable: it may not have been sent
         """
-        payload = host_down(host, reason, source, evidence, detected_at)
         if self._sending is not None and self._sending.is_alive():
             raise exception.Unreachable('it has not answered yet')
         errors = []
-        self._sending = threading.Thread(target=self._send, args=(source, payload, errors),
-                                         name='host-down', daemon=True)
+        self._sending = threading.Thread(
+            target=self._send, name='host-down', daemon=True,
+            args=(source, host_down(host, reason, source, evidence, detected_at), errors))
         self._sending.start()
         self._sending.join(self._seconds)
         if self._sending.is_alive():
-            raise exception.Unreachable(f'it has not answered for {self._seconds:.0f} s')
+            raise exception.Unreachable(f'it has not answered for {self._seconds:g} s')
         if errors:
             raise exception.Unreachable(_words(errors[0])) from errors[0]
 
@@ -176,8 +157,27 @@ class HostDownSender:
         try:
             if bus is not None:
                 bus.cleanup()
-        except Exception as e:          # what is confirmed is confirmed
+        except Exception as e:              # what is confirmed is confirmed
             LOG.debug('the connection for host-down notifications: %s', e)
+
+
+def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
+    """Report a host as down, as a monitoring system does.
+
+    Returns once the broker has confirmed that it has the message. A broker that is silent can
+    hold this up for two minutes.
+
+    :param retry: how often it is tried again
+    :raises ConfigurationError: there is no usable address
+    :raises Unreachable: the broker did not confirm it
+    """
+    sender = HostDownSender(conf, seconds=None, retry=retry)
+    try:
+        sender.send(host, reason, source, evidence, detected_at)
+    except exception.Unreachable as e:
+        raise exception.Unreachable(f'message bus: {e}') from e.__cause__
+    finally:
+        sender.close()
 
 
 def _words(error):
@@ -188,7 +188,7 @@ def _words(error):
         error = error.__context__
     while not str(error) and error.__context__:
         error = error.__context__
-    return (str(error) or type(error).__name__).splitlines()[0]
+    return str(error) or type(error).__name__
 
 
 def parse_host_down(payload):

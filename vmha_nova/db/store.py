@@ -147,9 +147,13 @@ class Store(reads.Reads):
     def tell_verdict(self, host, what, reason, before, evidence, level):
         """Write down, and have told, that a monitor thinks otherwise of a host than ``before``."""
         self.note(level, 'verdict', f'{what}: {reason}'[:2000], host=host)
+        self._tell_alone('vmha.host.verdict', dict(
+            host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+
+    @base.tried_again
+    def _tell_alone(self, event_type, payload):
         with self._writer() as session:
-            self._tell(session, 'vmha.host.verdict', dict(
-                host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+            self._tell(session, event_type, payload)
 
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
