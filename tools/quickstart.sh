@@ -114,7 +114,7 @@ prepare_venv() {
     { "$uv" venv --python "$python" "$venv" \
         && VIRTUAL_ENV=$venv UV_HTTP_TIMEOUT=180 UV_SYSTEM_CERTS=true "$uv" pip install \
             --compile-bytecode --constraint "$constraints" --build-constraint "$constraints" \
-            --editable "$root[mysql]" requests rich
+            --editable "$root[mysql,service]" requests rich
     } >>"$log" 2>&1 || fail 'could not make the Python environment of vmha_nova'
     touch "$venv/complete"
 }
