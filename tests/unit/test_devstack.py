@@ -160,7 +160,7 @@ class OneNodeTest(DevstackCase):
         before = self.one.files()
         self.one.stack()
         (self.one.folder / 'systemd').mkdir()
-        (self.one.folder / 'systemd/devstack@vmha-engine.service').touch()
+        (self.one.folder / 'systemd/devstack@vmha-engine.service').write_text('[Unit]')
         self.one.unstack()
         self.assertEqual([['vmha-monitor'], ['vmha-engine'], ['vmha-api']],
                          self.one.asked('stop_process'))
