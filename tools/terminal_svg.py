@@ -22,7 +22,7 @@ from rich import console
 from rich import terminal_theme
 from rich import text
 
-# Rich would have the reader's browser fetch a font; and some programs drop spaces that lead a line.
+# Rich would have the reader's browser fetch a font, and some programs drop leading spaces.
 FORMAT = re.sub(r'@font-face \{\{.*?\}\}\s*', '', console.CONSOLE_SVG_FORMAT,
                 flags=re.DOTALL).replace('<svg ', '<svg xml:space="preserve" ', 1)
 

@@ -17,7 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PINS = ROOT / 'tools/constraints.txt'
 # What the service needs, and a desk does not.
 OF_THE_SERVICE = {'alembic', 'cotyledon', 'flask', 'keystonemiddleware', 'kombu', 'oslo-db',
-                  'oslo-messaging', 'oslo-policy', 'oslo-service', 'prometheus-client', 'sqlalchemy'}
+                  'oslo-messaging', 'oslo-policy', 'oslo-service', 'prometheus-client',
+                  'sqlalchemy'}
 # What they all have to do without: this checkout.
 CLEAN = {name: value for name, value in os.environ.items()
          if not name.startswith(('PYTHON', 'OS_', 'VIRTUAL_ENV'))}
@@ -72,8 +73,8 @@ def installed(name, extras):
     folder = pathlib.Path(WORK.name) / name
     (wheel,) = DIST.glob('*.whl')
     uv('venv', '--quiet', '--python', environment.interpreter(), folder)
-    uv('pip', 'install', '--quiet', '--constraint', PINS, f'vmha-nova[{extras}] @ {wheel.as_uri()}',
-       VIRTUAL_ENV=str(folder))
+    uv('pip', 'install', '--quiet', '--constraint', PINS,
+       f'vmha-nova[{extras}] @ {wheel.as_uri()}', VIRTUAL_ENV=str(folder))
     return folder
 
 

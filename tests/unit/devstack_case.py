@@ -1,7 +1,7 @@
 """A node on which DevStack runs the plugin, in a folder of its own, without DevStack.
 
-What the plugin uses of DevStack and of the system is in tests/unit/devstack: functions and programs
-that say what they were asked for.
+What the plugin uses of DevStack and of the system is in tests/unit/devstack: functions and
+programs that say what they were asked for.
 """
 
 import configparser
@@ -94,7 +94,7 @@ class Node:
                     if call[:len(beginning)] == [*beginning])
 
     def ini(self, name):
-        """A file that was written: ``{section: {option: value}}``, with the node's folder as ''."""
+        """A file that was written: ``{section: {option: value}}``, the node's folder as ''."""
         parser = configparser.ConfigParser(interpolation=None, delimiters='=', default_section='')
         parser.optionxform = str
         text = (self.folder / name).read_text()

@@ -7,7 +7,7 @@ try:
     from oslo_service import backend
     from oslo_service.backend import exceptions
 except ImportError as error:
-    # Where only the commands of openstackclient were installed, the programs are there all the same.
+    # Also where only the commands of openstackclient were asked for, the programs are there.
     raise SystemExit(f"{error}: install the package with what its programs need, as in "
                      "pip install 'vmha-nova[service]'") from None
 
