@@ -153,7 +153,7 @@ class WishTest(Base):
 
     def held(self, **options):
         """A world with a recovery of c2 that waits for approval."""
-        world = self.world(max_recoveries=1, **options)
+        world = self.world(limits=model.Limits(1), **options)
         world.nova.boot('c2', 1, 'second')
         world.nova.rebuild = 30.0
         world.settle()
