@@ -200,6 +200,28 @@ class OthersTest(Base):
         world.run(lambda: self.released(world))
         self.assertTrue(self.in_service(world))
 
+    def test_put_up_by_an_operator_while_the_engine_is_about_to(self):
+        world = self.gone()
+        self.back(world)
+        world.executor.slow = {'_put_up'}
+        world.run(lambda: world.executor._waiting)
+        world.nova.hosts['c1'].forced_down = False
+        world.executor.let()
+        world.run(lambda: self.released(world))
+        self.assertNotIn(('id-c1', False), self.acts(world, 'force_down'))
+        self.assertTrue(self.in_service(world))
+
+    def test_another_reason_put_there_while_the_engine_is_about_to_enable_it(self):
+        world = self.gone()
+        self.back(world)
+        world.executor.slow = {'_open'}
+        world.run(lambda: world.executor._waiting)
+        world.nova.hosts['c1'].reason = 'the vendor comes on Monday'
+        world.executor.let()
+        world.run(lambda: self.released(world))
+        self.assertEqual((False, 'the vendor comes on Monday'),
+                         (world.nova.hosts['c1'].enabled, world.nova.hosts['c1'].reason))
+
     def test_forced_down_by_others_after_they_had_put_it_up(self):
         world = self.gone()
         self.back(world)

@@ -298,6 +298,8 @@ class ApprovalTest(Base):
         world = self.three_of_four(window=1)
         found = self.held(world, 'c1', 'c2', 'c3')
         world.store.wish(found['c1'].id, 'approve')
+        world.run(lambda: world.store.recovery(found['c1'].id).stage == 'fenced')
+        self.assertFalse(world.store.recovery(found['c1'].id).approved)
         world.run(lambda: self.acts(world, 'evacuate'))
         self.assertFalse(world.store.recovery(found['c1'].id).approved)
         world.nova.hosts['c1'].alive = True
