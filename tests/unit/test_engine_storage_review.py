@@ -178,7 +178,7 @@ class KeepTest(Base):
         world.cut('c1')
         world.run(world.over)
         clients = set(world.store.clients('c1'))
-        fence = world.engine.work.guard.fence
+        fence = world.engine.work.guard.fence.lasting
         fence.seconds = 60.0
         soon = world.clock() + datetime.timedelta(seconds=60)
         world.ceph.ends = dict.fromkeys(world.ceph.entries | world.ceph.ranges, soon)

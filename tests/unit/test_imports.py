@@ -45,6 +45,7 @@ IMPORTS = {
     # the work; adapters are handed in by constructor
     'collector': VALUES | JUDGEMENT | {'db'},
     'storage': VALUES | {'disks'},
+    'unchecked': {'disks'},
     'preflight': {'disks', 'model', 'rules'},
     'planner': VALUES | JUDGEMENT | {'db'},
     'recorder': VALUES | JUDGEMENT | {'db'},
@@ -65,7 +66,7 @@ IMPORTS = {
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
         'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
-        'notifier', 'planner', 'recorder', 'recovery', 'storage'},
+        'notifier', 'planner', 'recorder', 'recovery', 'storage', 'unchecked'},
     'version': set(),
     'wsgi': VALUES | {'api', 'conf', 'db', 'metrics', 'planner', 'service', 'version'},
     'cmd': VALUES | JUDGEMENT | ADAPTERS | {
@@ -82,10 +83,10 @@ LIBRARIES = {
     'eventlet': set(),
     'flask': {'api'},
     'jsonschema': {'api'},
-    'keystoneauth1': {'cmd', 'conf', 'nova', 'osc', 'service'},
+    'keystoneauth1': {'cmd', 'conf', 'fencing', 'nova', 'osc', 'service'},
     'keystonemiddleware': {'api', 'wsgi'},
     'novaclient': {'nova'},
-    'openstack': {'nova'},
+    'openstack': {'fencing', 'nova'},
     'osc_lib': {'osc'},
     'oslo_db': {'cmd', 'conf', 'db', 'service'},
     'oslo_messaging': {'cmd', 'conf', 'messaging', 'notifier', 'service'},
