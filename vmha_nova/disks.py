@@ -262,9 +262,9 @@ def named_backing(instance: model.Instance, backend: str) -> model.Backing:
     if not instance.kept:
         return model.Backing()
     if not backend:
-        return model.Backing(unsure=f'where {instance.host} keeps disks is not known, and a target '
-                                    'must keep them in the same place: vmha-manage host set '
-                                    '--backend, or [ceph] hosts_backend')
+        return model.Backing(unsure=f'where {instance.host} keeps disks is not known, and a '
+                                    'target must keep them in the same place: vmha-manage host '
+                                    'set --backend, or [ceph] hosts_backend')
     if backend == LOCAL:
         return model.Backing(local=f'its disk is on {instance.host} itself')
     return model.Backing(backend)

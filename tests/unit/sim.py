@@ -313,8 +313,8 @@ class World:
         for host in spares:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
-            need_same_backend=storage or power is not None, heartbeat_silence=5.0, quiet=10.0, window=6,
-            window_per_target=6), **policy))
+            need_same_backend=storage or power is not None, heartbeat_silence=5.0, quiet=10.0,
+            window=6, window_per_target=6), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()
@@ -351,8 +351,8 @@ class World:
         if not found:
             found, self.storage = [none.NoFence(True)], unchecked.UncheckedStorage()
         self.engine = engine.Engine(
-            store_, nova_, self.collector, fences.Fences(*found), self.storage, self.executor, self.ours, 'e',
-            self.policy, idle=self.ours.take_over)
+            store_, nova_, self.collector, fences.Fences(*found), self.storage, self.executor,
+            self.ours, 'e', self.policy, idle=self.ours.take_over)
         self.recorder = recorder.Recorder(
             store_, self.engine.lead, lambda: self.collector.snapshot, self.storage, self.policy,
             self.ours)

@@ -23,7 +23,7 @@ def findings(conf, cluster):
     except exception.VmhaError as e:
         return [preflight.Finding(
             preflight.ERROR, str(e), 'vmha-engine does not start with it', 'correct it')]
-    answers = {host: '' for host in known}
+    answers = dict.fromkeys(known, '')
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         asked = {host: pool.submit(fence.ask, host)
                  for host, problem in known.items() if not problem}

@@ -22,9 +22,9 @@ OPTS = [
     cfg.StrOpt('power_file', default='/etc/vmha/power.conf',
                help='For the driver power: the file with an agent and its parameters for each '
                     'host. It must belong to the user of vmha-engine and have mode 0600.'),
-    cfg.FloatOpt('power_timeout', default=20.0, min=1.0,
+    cfg.FloatOpt('power_timeout', default=15.0, min=1.0,
                  help='Seconds for one call of a fence agent, or one request to Ironic.'),
-    cfg.FloatOpt('power_patience', default=30.0, min=1.0,
+    cfg.FloatOpt('power_patience', default=20.0, min=1.0,
                  help='Seconds after which a host that is still not known to be off is left to '
                       'the next fence; where there is none, all is tried again, with growing '
                       'pauses. A call that is under way is waited for.'),

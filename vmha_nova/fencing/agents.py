@@ -18,6 +18,7 @@ from vmha_nova import exception
 
 PATH = '/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin'
 LONGEST = 300                           # characters of an agent's words in a message
+ENVIRONMENT = {'LC_ALL': 'C.UTF-8', 'PYTHONWARNINGS': 'ignore'}
 ON, OFF = 0, 2                          # exit status of "status"
 DRAIN = 1.0                             # seconds for the pipes of what was killed
 # Parameters whose values may be shown. Of all others nothing is, whatever they are called.
@@ -27,8 +28,9 @@ SHOWN = frozenset((
     'inet4_only', 'inet6_only', 'delay', 'login_timeout', 'power_timeout', 'power_wait',
     'shell_timeout', 'retry_on', 'disable_timeout', 'hexadecimal_kg', 'ipmitool_timeout'))
 ADDRESSES = ('ip', 'ipaddr')
-_STAMP = re.compile(r'^\W*\d{4}-\d\d-\d\d[ T][\d:.,]+\w*\W*|^(ERROR|WARNING|INFO|CRITICAL)\W+', re.I)
-_ADVICE = re.compile(r"^(please use|use) .*-h.*(usage|help)|^usage:|^\W*$", re.I)
+_STAMP = re.compile(r'^\W*(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:[\d.,]+\w*\W*|'
+                    r'^(ERROR|WARNING|INFO|CRITICAL)\W+', re.I)
+_ADVICE = re.compile(r'^(please use|use) .*-h.*(usage|help)|^usage:|^\W*$', re.I)
 _OFF = re.compile(r'^\W*Status:\s*OFF\s*$', re.I | re.M)
 
 
@@ -100,7 +102,7 @@ class Agents:
             # In a group of its own, which ends with it.
             process = subprocess.Popen(
                 [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                cwd='/', env={'PATH': self._path, 'LC_ALL': 'C.UTF-8'}, start_new_session=True,
+                cwd='/', env={**ENVIRONMENT, 'PATH': self._path}, start_new_session=True,
                 encoding='utf-8', errors='replace')
         except OSError as e:
             raise exception.FenceFailed(f'{peer.agent}: {e.strerror}') from None
