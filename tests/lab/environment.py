@@ -81,24 +81,24 @@ def ensure_venv(progress):
 
 def _build(folder, log):
     """Make the environment."""
-    uv = _uv(log)
-    run([uv, 'venv', *_OPTIONS, '--python', interpreter(), folder], log, 120)
+    program = uv(log)
+    run([program, 'venv', *_OPTIONS, '--python', interpreter(), folder], log, 120)
     env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180',
                UV_SYSTEM_CERTS='true')          # those apt and pip trust, too
-    run([uv, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
+    run([program, 'pip', 'install', '--compile-bytecode', '-r', REQUIREMENTS], log,
         _INSTALL_SECONDS, env)
     if not (folder / 'bin' / 'nova-compute').exists():
         raise LabError(f'the installation has no nova-compute: see {log}')
 
 
-def _uv(log):
+def uv(log):
     """Path of a uv: the one that is installed, or one in an environment of its own."""
     found = shutil.which('uv')
     if found:
         return found
     helper = cache_dir() / 'uv'
-    uv = helper / 'bin' / 'uv'
-    if not uv.exists():
+    program = helper / 'bin' / 'uv'
+    if not program.exists():
         run([interpreter(), '-m', 'venv', '--clear', helper], log, 120)
         run([helper / 'bin' / 'pip', 'install', 'uv'], log, 300)
-    return str(uv)
+    return str(program)

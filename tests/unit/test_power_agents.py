@@ -28,8 +28,8 @@ echo "$action|$#|$password" >>"$dir/calls"
 mood=$(cat "$dir/mood" 2>/dev/null)
 case $mood in
     hang) sleep 60 & echo $! >"$dir/child"; wait;;
-    denied) echo "2026-01-0$(($(date +%s%N) % 9)) 12:00:0$(($(date +%N | cut -c1))),1 ERROR: Unable to connect with $password" >&2
-        echo "2026-01-01 12:00:00,2 ERROR: Unable to connect with $password" >&2
+    denied) for at in $(date +%H:%M:%S,%N) 12:00:00,1; do
+            echo "2026-01-01 $at ERROR: Unable to connect with $password" >&2; done
         echo >&2; echo "Please use '-h' for usage" >&2; exit 1;;
     two) exit 2;;
 esac

@@ -1,6 +1,7 @@
 """Power through OpenStack's bare metal service, with the account of [service_credentials]."""
 
 from keystoneauth1 import exceptions as ks_exc
+from keystoneauth1 import session as ks_session
 from openstack import connection
 from openstack import exceptions as sdk_exc
 
@@ -24,10 +25,13 @@ class Ironic:
     live = False                        # what Ironic shows is what it last wrote down
 
     def __init__(self, session, region_name=None, interface=None, timeout=20.0):
-        self._session = session
+        # The same token and connections, with a time limit of its own.
+        self._session = ks_session.Session(
+            auth=session.auth, session=session.session, verify=session.verify, cert=session.cert,
+            timeout=timeout)
+        # Whether to try again is decided by who knows for how long.
         self._options = dict(region_name=region_name, baremetal_interface=interface,
-                             baremetal_api_timeout=timeout, baremetal_connect_retries=0,
-                             baremetal_status_code_retries=0)
+                             baremetal_connect_retries=0, baremetal_status_code_retries=0)
         self._made = None
 
     def problem(self, peer):
@@ -56,15 +60,18 @@ class Ironic:
                 text += f', {name} {agents.words(str(value), {})}'
         return agents.Answer(done and found.power_state == OFF, text)
 
+    def _connection(self):
+        if self._made is None:
+            self._made = connection.Connection(session=self._session, **self._options)
+        return self._made
+
     @staticmethod
     def _node(peer):
         return peer.values.get(NODE) or peer.host
 
     def _ask(self, node, call):
         try:
-            if self._made is None:
-                self._made = connection.Connection(session=self._session, **self._options)
-            return call(self._made.baremetal)
+            return call(self._connection().baremetal)
         except (sdk_exc.SDKException, ks_exc.ClientException, OSError) as e:
             code = getattr(e, 'status_code', None) or getattr(e, 'http_status', None)
             why = {LOCKED: f'the node {node} is locked', 404: f'there is no node {node}'}.get(
