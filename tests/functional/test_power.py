@@ -19,6 +19,7 @@ from keystoneauth1 import http_basic
 from keystoneauth1 import session
 
 from tests.functional import bmc
+from tests.lab import common
 from vmha_nova import exception
 from vmha_nova.fencing import agents
 from vmha_nova.fencing import ironic
@@ -152,7 +153,15 @@ class IronicTest(Base):
         self.switch('power on')
 
     def switch(self, state):
-        self.connection.set_node_power_state(self.service.NODE, state, wait=True, timeout=30)
+        """By an order that is over when this returns."""
+        self.free()
+        self.connection.set_node_power_state(self.service.NODE, state)
+        self.free()
+        self.assertEqual(state, self.state())
+
+    def free(self):
+        common.wait_until('the end of the last order', lambda: self.connection.get_node(
+            self.service.NODE).reservation is None, 30)
 
     def state(self):
         return self.connection.get_node(self.service.NODE).power_state

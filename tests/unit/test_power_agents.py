@@ -125,6 +125,12 @@ class AgentsTest(Base):
         self.assertEqual('', self.agents.unresolved(
             parameters.Peer('c1', 'fence_test', {'ip': '127.0.0.1'})))
 
+    def test_what_is_another_one_each_time_is_left_out(self):
+        for address in ('0x7f00', '0x7f01'):
+            self.assertEqual('Failed: refused', agents.words(
+                f'12:00:01,2 ERROR: Failed: <urllib3.connection object at {address}>: refused\n'
+                'Failed: refused\n', {}))
+
     def test_values_of_unknown_parameters_are_masked_too(self):
         self.assertEqual('at 10.0.0.1: ***, ***', agents.words(
             'at 10.0.0.1: hidden, a%2Fb', {'ip': '10.0.0.1', 'snmp_x': 'hidden', 'y': 'a/b'}))

@@ -30,6 +30,7 @@ SHOWN = frozenset((
 ADDRESSES = ('ip', 'ipaddr')
 _STAMP = re.compile(r'^\W*(\d{4}-\d\d-\d\d[ T])?\d\d:\d\d:[\d.,]+\w*\W*|'
                     r'^(ERROR|WARNING|INFO|CRITICAL)\W+', re.I)
+_OBJECT = re.compile(r'<[^<>]* object at 0x[0-9a-f]+>:? ?')     # another one each time
 _ADVICE = re.compile(r'^(please use|use) .*-h.*(usage|help)|^usage:|^\W*$', re.I)
 _OFF = re.compile(r'^\W*Status:\s*OFF\s*$', re.I | re.M)
 
@@ -142,6 +143,7 @@ def words(text, values):
         if name not in SHOWN and value:
             for form in {value, urllib.parse.quote(value, safe='')}:
                 text = text.replace(form, '***')
+    text = _OBJECT.sub('', text)
     lines = [' '.join(_STAMP.sub('', _STAMP.sub('', line)).split()) for line in text.splitlines()]
     return '; '.join(dict.fromkeys(
         line for line in lines if not _ADVICE.search(line)))[:LONGEST]

@@ -47,6 +47,7 @@ class PowerFence:
         self._monotonic = monotonic
         self._sleep = sleep
         self._off_at = {}               # host -> when it was last seen to be off
+        self._silent = {}               # host -> why that could not be asked again, as logged
         self._said = {}                 # host -> why it cannot be powered off, as logged
 
     def plan(self, host, ours=()):
@@ -84,9 +85,10 @@ class PowerFence:
                                f'"{answer.text}"')
                 except exception.FenceFailed as e:
                     problem = str(e)
-                if self._monotonic() + pause > end:
+                left = end - self._monotonic()
+                if left <= 0:
                     raise exception.FenceFailed(refused or problem)
-                self._sleep(pause)
+                self._sleep(min(pause, left))
 
     def keep(self, host, evidence):
         """The same plan again where it is on again.
@@ -99,7 +101,9 @@ class PowerFence:
         try:
             answer = self.ask(host)
         except exception.FenceFailed as e:
-            LOG.warning('whether %s is still off: %s', host, e)
+            if self._silent.get(host) != str(e):
+                LOG.warning('whether %s is still off cannot be asked: %s', host, e)
+            self._silent[host] = str(e)
             answer = None
         if answer is None or answer.off:
             self._off_at[host] = now
