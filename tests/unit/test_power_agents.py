@@ -179,6 +179,15 @@ class FileTest(unittest.TestCase):
             self.file.of('c3')
         self.assertNotIn('w0rd', repr(one))
 
+    def test_the_sample_is_such_a_file(self):
+        sample = pathlib.Path(__file__).parents[2] / 'etc/vmha/power.conf.sample'
+        self.write(sample.read_text())
+        self.assertEqual(
+            {'compute1': 'fence_ipmilan', 'compute2': 'fence_ipmilan',
+             'compute3': 'fence_redfish', 'compute4': 'ironic'},
+            {host: peer.agent for host, peer in self.file.all().items()})
+        self.assertEqual('another one', self.file.of('compute2').values['password'])
+
     def test_it_is_read_again_when_it_has_changed(self):
         self.file.all()
         self.write('[c9]\nagent = fence_redfish\n')

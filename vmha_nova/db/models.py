@@ -138,7 +138,7 @@ class Capacity(Base):
     unprotectable = _count()            # would be left alone
     fits = _flag()                      # nothing waits, and the storage does not fill up
     storage_fill = orm.mapped_column(sa.Float, nullable=True)   # of the storage without its disks
-    protection = _string(16)            # what keeps it from writing: storage, word, none
+    protection = _string(16)            # what keeps it from writing: schemas.PROTECTION
     protection_reason = _text()
     spares = _json(list)                # parked spares that would be taken
     problems = _json(list)              # of the instances without a place

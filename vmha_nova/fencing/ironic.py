@@ -35,9 +35,8 @@ class Ironic:
         self._made = None
 
     def problem(self, peer):
-        """Why a host cannot be powered off with these parameters; '': Ironic is not asked here."""
-        unknown = sorted(peer.values.keys() - {NODE})
-        return f'ironic takes no {unknown[0]}, only {NODE}' if unknown else ''
+        """Nothing that could be known without asking it."""
+        return ''
 
     def unresolved(self, peer):
         """Nothing: where Ironic is, Keystone says."""
