@@ -48,9 +48,9 @@ class Agents:
 
     live = True                         # each answer is asked of the machine
 
-    def __init__(self, timeout, path=PATH):
+    def __init__(self, timeout, path=None):
         self._timeout = timeout
-        self._path = path
+        self._path = path or PATH
 
     def problem(self, peer):
         """Why a host cannot be powered off with these parameters; ''."""
