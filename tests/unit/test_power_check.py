@@ -134,5 +134,6 @@ class PreflightTest(PowerBase, test_status.Base):
 
     def test_a_file_that_others_can_read(self):
         os.chmod(self.path, 0o604)
-        self.assertIn(('error', f'[fence] power_file: {self.path} has mode 0604, so that others '
-                       'can get at the passwords in it: chmod 600'), self.found())
+        line = (f'[fence] power_file: {self.path} has mode 0604, so that others can get at the '
+                'passwords in it: chmod 600')
+        self.assertIn(('error', line), self.found())
