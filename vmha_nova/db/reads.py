@@ -76,6 +76,13 @@ class Reads(base.Database):
             return {row.host: row.backend
                     for row in session.scalars(sa.select(models.HostBackend))}
 
+    def switched_off(self):
+        """The hosts that the engine would switch off, as it has written down."""
+        table = models.Capacity
+        with self.reading() as session:
+            return set(session.scalars(sa.select(table.host).where(
+                table.protection.in_(model.SWITCHED_OFF))))
+
     def disks(self, host=None):
         """Where instances' disks were found: instance id -> DiskRecord."""
         table = models.DiskRecord
