@@ -169,6 +169,10 @@ class Policy:
     return_becomes: str = 'as_before'           # or 'spare', 'ordinary'
     flap_window: float = 1800.0                 # seconds in service; failing sooner is held
 
+    def worth(self, source: str) -> str:
+        """What a report of a source is worth: act, confirm or ignore."""
+        return self.trust.get(source, self.trust.get('default', 'confirm'))
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -473,7 +477,7 @@ class Capacity:
     placeable: int
     unplaced: int
     unprotectable: int
-    fits: bool
+    fits: bool | None
     storage_fill: float | None
     protection: str
     protection_reason: str

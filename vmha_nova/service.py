@@ -103,6 +103,11 @@ def make_limits(group):
         aggregate_percent=group.max_aggregate_percent, rate=group.max_rate)
 
 
+def asks_storage(conf):
+    """Whether there is a storage to ask for its evidence."""
+    return conf.fence.driver == 'storage'
+
+
 def make_ceph(conf, clock=clock):
     """The cluster of [ceph]; nothing is called yet.
 
