@@ -266,7 +266,10 @@ class Engine:
             now, down = self.clock(), self.settings.heartbeat_silence / 2
             recent = [r.host for r in self.store.recoveries(since=storm.since(now))
                       if r.state != 'dismissed']
-            failed = storm.silent(view.reports, view.cluster, down).union(r.host for r in open_)
+            # Read anew: what was just judged is a report no more, and a recovery or nothing.
+            failed = storm.silent(
+                self.store.failures(open_only=True), view.cluster, down).union(
+                    r.host for r in self.store.recoveries(open_only=True) if r.ended_at is None)
             found = storm.excesses(waiting, failed, recent, view.cluster, self.settings.limits)
         self.work.storm = found
         if bool(found) == self._storm:

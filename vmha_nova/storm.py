@@ -5,11 +5,12 @@ than of the hosts. What has begun goes on; what has not is held, all of it, unti
 down or an operator approves.
 
 **Which hosts count.** At a time: those with a recovery that is not over, held or not, and those
-that are reported and so silent that they will be taken for dead soon; hosts that die together are
-not found dead together, and the first must not begin before the others are known of. Hosts that
-are out after a recovery that is over do not count: a machine that waits for its repair is no part
-of what happens now. Within ten minutes: those that were taken for dead in that time, over or not,
-and those whose recovery has not begun, however long that waits. One host alone is no storm.
+that are reported and from which no heartbeat has come since, or none for long; hosts that die
+together are not found dead together, and the first must not begin before the others are known of.
+Hosts that are out after a recovery that is over do not count: a machine that waits for its repair
+is no part of what happens now. Within ten minutes: those that were taken for dead in that time,
+over or not, and those whose recovery has not begun, however long that waits. One host alone is no
+storm.
 """
 
 import collections
@@ -34,12 +35,17 @@ class Excess:
 
 def silent(reports: typing.Iterable[model.HostFailure], cluster: model.Cluster,
            seconds: float) -> frozenset[str]:
-    """Hosts reported down, not judged yet, whose heartbeat is missing for so long."""
+    """Hosts reported down, not judged yet, that are without a heartbeat since, or for so long.
+
+    How long one is silent an engine that has just started does not know; that a beat has come
+    since the report stands in the report.
+    """
     found = set()
     for report in reports:
         node = cluster.nodes.get(report.host)
         beat = node and node.heartbeat
-        if beat and (beat.looked_at - beat.changed_at).total_seconds() > seconds:
+        if beat and (not report.evidence.get('beats') or (
+                beat.looked_at - beat.changed_at).total_seconds() > seconds):
             found.add(report.host)
     return frozenset(found)
 
