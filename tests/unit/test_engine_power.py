@@ -240,6 +240,16 @@ class PowerAndStorageTest(PowerBase):
                 world.settle(60)
                 self.assertIs(moved, ('late0', 's1') in self.acts(world, 'evacuate'))
 
+    def test_a_host_of_which_no_client_was_ever_seen_can_be_switched_off(self):
+        world = self.world()
+        world.nova.boot('c2', 1, 'late')
+        world.ceph.images['vms/late0_disk'].clear()
+        world.settle(10)
+        world.cut('c2')
+        world.run(world.over)
+        self.assertRecovered(world, 'c2')
+        self.assertEqual(['power'], self.fences(world))
+
     def test_a_disk_on_the_host_itself_is_lost_with_it_however_it_is_fenced(self):
         world = self.world()
         del world.ceph.images['vms/run0_disk']
