@@ -10,6 +10,7 @@ from keystoneauth1 import exceptions
 from tests.lab.common import LabError
 from tests.lab.common import Progress
 from tests.lab import lab as labs
+from tests.lab.network import NETWORKS
 from tests.lab import openstack
 from tests.lab import services
 from tests.lab.state import CALLERS
@@ -70,13 +71,13 @@ def stop_host(options):
 
 
 def cut_host(options):
-    """Pull the network cable of a host that is a box."""
-    labs.Lab.load(options.dir).cut(options.host)
+    """Pull the cables of a host that is a box, or of "watch"; or the one to a network."""
+    labs.Lab.load(options.dir).cut(options.host, *filter(None, [options.network]))
 
 
 def join_host(options):
-    """Put the cable back."""
-    labs.Lab.load(options.dir).join(options.host)
+    """Put the cables back."""
+    labs.Lab.load(options.dir).join(options.host, *filter(None, [options.network]))
 
 
 def freeze_host(options):
@@ -225,9 +226,12 @@ def _parser():
         add(f'--{name.replace("_", "-")}', type=int, default=value, metavar='N',
             help='default %(default)s')
     command(status).add_argument('--json', action='store_true', help='as JSON')
-    for function in (start_host, stop_host, bring_back, cut_host, join_host, freeze_host,
-                     thaw_host):
+    for function in (start_host, stop_host, bring_back, freeze_host, thaw_host):
         command(function).add_argument('host')
+    for function in (cut_host, join_host):
+        add = command(function).add_argument
+        add('host')
+        add('--network', choices=NETWORKS, help='the cable to this network only')
     add = command(kill_host).add_argument
     add('host')
     add('--silent', action='store_true', help='pull the network cable, too: nothing there '
