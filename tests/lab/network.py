@@ -29,7 +29,7 @@ _SECONDS = 20
 
 
 class Network:
-    """The namespaces ``PREFIX-sw``, ``PREFIX-ctl``, ``PREFIX-watch``, and ``PREFIX-HOST`` of hosts.
+    """The namespaces ``PREFIX-sw``, ``PREFIX-ctl``, ``PREFIX-watch``, and a ``PREFIX-HOST`` each.
 
     :param prefix: short, and another one for every lab
     """
