@@ -79,7 +79,7 @@ class Network:
         """Have the switches drop so many of all packets, whoever sends them; 0: none any more."""
         rules = 'add table bridge loss; delete table bridge loss'
         if percent:
-            rules += (f'; table bridge loss {{ chain passing {{ type filter hook forward priority 0; '
+            rules += ('; table bridge loss { chain passing { type filter hook forward priority 0; '
                       f'numgen random mod 100 <= {percent - 1:d} drop; }}; }}')
         _ip('netns', 'exec', self.namespace('sw'), _program('nft'), rules)
 
