@@ -116,8 +116,7 @@ class FailuresTest(monitored.MonitoredTest):
         doubts = [d for d in monitored.verdicts.doubts(self.log(), self.broken) if d.verdict]
         if doubts:
             return 'cut-off', doubts[0].at - self.broken
-        found = {of for of in self.now().values()}
-        return ', '.join(sorted(found)), None
+        return ', '.join(sorted(set(self.now().values()))), None
 
     def now(self):
         """The newest verdict of each host; of one that never changed there is none."""
