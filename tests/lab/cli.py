@@ -1,6 +1,7 @@
 """A small real OpenStack on this machine: bring it up, break it, take it down."""
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -9,6 +10,7 @@ from keystoneauth1 import exceptions
 
 from tests.lab.common import LabError
 from tests.lab.common import Progress
+from tests.lab import failures
 from tests.lab import lab as labs
 from tests.lab.network import NETWORKS
 from tests.lab import openstack
@@ -138,6 +140,16 @@ def api(options):
     print(f'{service.api_url}   log: {service.api_log}')
 
 
+def table(options):
+    """Print the table of failures that the tests have written to a file."""
+    print(failures.table(failures.load(options.file)), end='')
+
+
+def bench(options):
+    """Measure something: clients, detection, fence or lists; see README.rst."""
+    return importlib.import_module(f'tests.lab.bench_{options.name}').main(options.rest)
+
+
 def down(options):
     """Stop everything."""
     progress = Progress()
@@ -246,6 +258,10 @@ def _parser():
     command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
+    command(table).add_argument('file', help='see $VMHA_FAILURES in README.rst')
+    add = command(bench).add_argument
+    add('name', choices=('clients', 'detection', 'fence', 'lists'))
+    add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser
 
