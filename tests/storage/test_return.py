@@ -1,0 +1,129 @@
+"""A host returns, started anew or only reconnected, before, while or after its guests moved.
+
+virsh on all hosts is the witness: see `tests.lab.copies`.
+"""
+
+from tests.storage import base
+from tests.storage import monitored
+from tests.storage.monitored import MAP
+
+
+class ReturnTest(monitored.MonitoredTest):
+    """The guest ends on the spare, and nowhere else; the host comes back into service."""
+
+    BLOCKER = 'compute2'                # with its OSD down, two of three copies are gone
+
+    # -- how it fails and returns -----------------------------------------------------------------
+    def lose_power(self):
+        self.fail_now('power', self.lab.kill_host, self.SOURCE)
+        self.wait_verdict('dead', MAP)
+
+    def power_on(self):
+        self.lab.start_host(self.SOURCE, wait=False)
+
+    def lose_cables(self):
+        self.fail_now('cables', self.lab.cut, self.SOURCE)
+        self.wait_verdict('dead', MAP)
+
+    def reconnect(self):
+        self.lab.join(self.SOURCE)
+
+    # -- when it returns --------------------------------------------------------------------------
+    def before(self, fail, come_back):
+        """It is fenced, and the storage lets nothing be moved; its own OSD is what was missing."""
+        self.ceph.kill_osd(self.BLOCKER)
+        self.wait('Ceph misses it', lambda: not self.ceph.osd_up(self.BLOCKER), 60)
+        fail()
+        self.wait('it is held after the fence', lambda: self.recovery() and (
+            self.recovery().state == 'held' and self.fenced()), 120)
+        self.assertEqual([], self.evacuations())
+        come_back()
+
+    def during(self, fail, come_back):
+        """Nova has taken the call, and the guest is nowhere yet."""
+        fail()
+        self.wait('Nova has taken the call', lambda: self.recovery() and any(
+            m.accepted_at for m in self.moves().values()), 120)
+        come_back()
+
+    def after(self, fail, come_back):
+        """The guest runs on the spare."""
+        fail()
+        self.wait('a recovery', self.recovery, 60)
+        self.wait_over(240)
+        self.assertGoesOn(self.guest)
+        come_back()
+
+    # -- how it ends ------------------------------------------------------------------------------
+    def fenced(self):
+        return any(s.state == 'done' for s in self.store.steps(self.recovery().id, 'fence'))
+
+    def evacuations(self):
+        return self.cloud.migrations(self.SOURCE, migration_type='evacuation')
+
+    def ends(self):
+        """All is in order again, and at no time could two copies write."""
+        self.wait('a recovery', self.recovery, 60)
+        self.wait_over(300)
+        self.assertEqual('recovered', self.recovery().state, self.state())
+        self.assertGoesOn(self.guest)
+        self.wait('the fence is lifted', lambda: any(
+            s.state == 'done' for s in self.store.steps(self.recovery().id, 'lift')), 150)
+        self.assertEqual({}, self.lab.guests(self.SOURCE), 'its old copy is gone')
+        self.wait('it is in service again', lambda: self.back(), 150)
+        self.assertOneWriter()
+        self.assertEqual(1, len([e for e in self.evacuations()
+                                 if e['status'] in ('done', 'completed')]))
+        self.assertCountsOnSpare()
+
+    def back(self):
+        """Whether Nova has it in service again; an operator's part is done where there is one."""
+        if self.recovery().released_at:
+            return True
+        self.lab.bring_back(self.SOURCE)
+        return False
+
+    def assertCountsOnSpare(self):
+        begin = len(self.counts(self.guest, self.SPARE))
+        self.wait('it goes on counting', lambda: (
+            len(self.counts(self.guest, self.SPARE)) > begin + 5), 60)
+
+    def reconnected(self, when):
+        """It stays out until its nova-compute is started anew, which removes the old copy."""
+        when(self.lose_cables, self.reconnect)
+        self.wait('a recovery', self.recovery, 60)
+        self.wait_over(300)
+        self.assertGoesOn(self.guest)
+        self.wait('it says why the host stays out', lambda: any(
+            'restart nova-compute' in e.text for e in self.store.events()), 90)
+        self.assertIn(self.guest, self.lab.guests(self.SOURCE), 'the old copy is there, shut out')
+        self.lab.restart_compute(self.SOURCE)
+        self.ends()
+
+    # -- the tests --------------------------------------------------------------------------------
+    @base.all_only
+    def test_restarted_before_its_evacuations(self):
+        self.before(self.lose_power, self.power_on)
+        self.ends()
+
+    @base.all_only
+    def test_restarted_during_its_evacuations(self):
+        self.during(self.lose_power, self.power_on)
+        self.ends()
+
+    @base.all_only
+    def test_restarted_after_its_evacuations(self):
+        self.after(self.lose_power, self.power_on)
+        self.ends()
+
+    @base.all_only
+    def test_reconnected_before_its_evacuations(self):
+        self.reconnected(self.before)
+
+    @base.all_only
+    def test_reconnected_during_its_evacuations(self):
+        self.reconnected(self.during)
+
+    @base.all_only
+    def test_reconnected_after_its_evacuations(self):
+        self.reconnected(self.after)
