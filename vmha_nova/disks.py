@@ -47,10 +47,11 @@ def osds_of(host: str, nodes: typing.Mapping[str, model.ComputeNode],
     Names are the same when they are equal, or when one is the other without its domain and no
     second host has that short name.
     """
-    return _osds(storage, nodes).get(host, ())
+    return osds_by_host(nodes, storage).get(host, ())
 
 
-def _osds(storage, nodes):
+def osds_by_host(nodes: typing.Mapping[str, model.ComputeNode], storage: model.StorageMap
+                 ) -> dict[str, tuple[model.Osd, ...]]:
     """Host -> its OSDs, of all hosts that have some."""
     by_bucket = collections.defaultdict(list)
     for osd in storage.osds:
@@ -98,7 +99,7 @@ def addresses(nodes: typing.Mapping[str, model.ComputeNode], storage: model.Stor
             else:
                 problems.append(f'[ceph] host_addresses: {text!r} of {host} is no IP address that '
                                 'tells hosts apart')
-    for host, osds in _osds(storage, nodes).items():
+    for host, osds in osds_by_host(nodes, storage).items():
         for ip in {ip for osd in osds for ip in osd.addresses}:
             claims[address(ip)].add(host)
     for node in nodes.values():
@@ -152,7 +153,7 @@ def fill_without(nodes: typing.Mapping[str, model.ComputeNode], storage: model.S
     sizes = {o.id: usage[o.id] for o in storage.osds if o.inside and o.id in usage}
     total, used = (sum(pair[at] for pair in sizes.values()) for at in (0, 1))
     found = {}
-    for host, osds in _osds(storage, nodes).items():
+    for host, osds in osds_by_host(nodes, storage).items():
         lost = sum(sizes[o.id][0] for o in osds if o.id in sizes)
         if lost:
             found[host] = used / (total - lost) if total > lost else 1.0

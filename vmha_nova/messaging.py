@@ -12,6 +12,7 @@ import kombu
 import oslo_messaging
 from oslo_messaging.notify import dispatcher
 from oslo_messaging.notify import listener
+from oslo_messaging import transport as oslo_transport
 
 from vmha_nova import exception
 
@@ -69,16 +70,96 @@ def probe(conf, seconds=10.0):
 
 
 def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None):
-    """Report a host as down, as a monitoring system does."""
-    oslo_messaging.set_transport_defaults(EXCHANGE)
-    bus = transport(conf, conf.notifications.transport_url, durable=True)
-    notifier = oslo_messaging.Notifier(bus, publisher_id=source, driver='messagingv2',
-                                       topics=[TOPIC], retry=3)
-    detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
-    notifier.error({}, HOST_DOWN, {
-        'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
-        'detected_at': detected_at.isoformat()})
-    bus.cleanup()
+    """Report a host as down, once, as a monitoring system does.
+
+    :raises Unreachable: the message bus did not take it
+    """
+    sender = HostDownSender(conf)
+    try:
+        sender.send(host, reason, source, evidence, detected_at)
+    finally:
+        sender.close()
+
+
+class _Strict(oslo_transport.NotificationTransport):
+    """A transport that remembers what the drivers of oslo.messaging only log."""
+
+    def __init__(self, bus):
+        super().__init__(bus._driver)
+        self.error = None
+
+    def _send_notification(self, target, ctxt, message, version, retry=None):
+        try:
+            super()._send_notification(target(exchange=EXCHANGE), ctxt, message, version, retry)
+        except Exception as e:          # of any library below
+            self.error = e
+
+
+class HostDownSender:
+    """Reports hosts as down, over one connection. For one thread at a time.
+
+    :param seconds: how long send() waits for the message bus. A connection that was lost waits
+        for its broker inside the library, for ever: it is left to a thread then, which delivers
+        what it has once the broker is back, and send() fails at once until it has.
+    :raises ConfigurationError: there is no address of a message bus
+    """
+
+    def __init__(self, conf, seconds=10.0):
+        self._conf = conf
+        self._seconds = seconds
+        self._sending = None
+        self._bus = None
+        transport(conf, conf.notifications.transport_url)
+
+    def send(self, host, reason, source, evidence=None, detected_at=None):
+        """Send one report; once this returns, the broker has it on its disk.
+
+        The same report may be sent again, with the same ``detected_at``: it counts once.
+
+        :raises Unreachable: it may not have been sent
+        """
+        detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
+        payload = {'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
+                   'detected_at': detected_at.isoformat()}
+        if self._sending is not None and self._sending.is_alive():
+            raise exception.Unreachable('the message bus has not answered yet')
+        errors = []
+        self._sending = threading.Thread(target=self._send, args=(source, payload, errors),
+                                         name='host-down', daemon=True)
+        self._sending.start()
+        self._sending.join(self._seconds)
+        if self._sending.is_alive():
+            raise exception.Unreachable(
+                f'the message bus has not answered for {self._seconds:.0f} s')
+        if errors:
+            raise exception.Unreachable((str(errors[0]).splitlines() or [repr(errors[0])])[0])
+
+    def close(self):
+        """Disconnect; who is still waiting for its broker is left alone."""
+        if self._sending is None or not self._sending.is_alive():
+            self._disconnect()
+
+    def _send(self, source, payload, errors):
+        try:
+            if self._bus is None:
+                self._bus = _Strict(transport(
+                    self._conf, self._conf.notifications.transport_url, durable=True))
+            self._bus.error = None
+            oslo_messaging.Notifier(self._bus, publisher_id=source, driver='messagingv2',
+                                    topics=[TOPIC], retry=0).error({}, HOST_DOWN, payload)
+            if self._bus.error is not None:
+                raise self._bus.error
+        except Exception as e:
+            errors.append(e)
+            self._disconnect()
+
+    def _disconnect(self):
+        bus, self._bus = self._bus, None
+        try:
+            if bus is not None:
+                bus.cleanup()
+        except Exception as e:
+            LOG.debug('the connection for reports: %s', e)
 
 
 def parse_host_down(payload):

@@ -207,14 +207,97 @@ class Metrics(_Exposed):
         self._seconds.labels(method, route).observe(seconds)
 
 
-class EngineMetrics(_Exposed):
+class _Port:
+    """Shows ``exposition()`` on a port of the process's own."""
+
+    def __init__(self):
+        self._serving = None
+        self._stop = threading.Event()
+
+    def serve(self, address, port):
+        """Answer GET /metrics in threads until stop(); returns at once.
+
+        A port that is taken is tried again, as the process is of use without it.
+        """
+        self._serving = threading.Thread(target=self._serve, args=(address, port),
+                                         name='metrics-port', daemon=True)
+        self._serving.start()
+
+    def stop(self):
+        """Listen no more."""
+        self._stop.set()
+        if self._serving is not None:
+            self._serving.join(2 * _Server.timeout)
+
+    def _serve(self, address, port):
+        said = ''
+        while not self._stop.is_set():
+            try:
+                server = _Server(address, port, self.exposition)
+            except OSError as e:
+                if said != str(e):
+                    LOG.error('[metrics] listen %s, port %d: %s; tried again until it works',
+                              address, port, e)
+                said = str(e)
+                self._stop.wait(BIND_AGAIN)
+                continue
+            with server:
+                LOG.info('metrics are on %s, port %d', *server.server_address[:2])
+                while not self._stop.is_set():
+                    server.handle_request()
+
+
+class MonitorMetrics(_Port):
+    """What the monitor shows."""
+
+    def __init__(self, verdicts):
+        super().__init__()
+        self.registry = prometheus_client.CollectorRegistry()
+        build = prometheus_client.Gauge(
+            'vmha_build_info', 'The version that runs, as a label.', ['version'],
+            registry=self.registry)
+        build.labels(version.version()).set(1)
+        self._verdicts = prometheus_client.Gauge(
+            'vmha_monitor_hosts', 'Hosts that the monitor watches, by its verdict.', ['verdict'],
+            registry=self.registry)
+        self._words = tuple(verdicts)
+        self.count({})
+        self.cut_off = self._gauge(
+            'cut_off', '1: the monitor takes itself for cut off, and says nothing of any host.')
+        self.leads = self._gauge('leads', '1: this monitor reports what it sees; 0: another one.')
+        self.last_round = self._gauge(
+            'last_round_timestamp_seconds', 'When a host was last connected to: seconds since '
+            '1970; 0: never.')
+        self.waiting = self._gauge(
+            'reports_waiting', 'Hosts reported down that the engine has not taken yet.')
+        self.reports_sent, self.reports_failed = (
+            prometheus_client.Counter(f'vmha_monitor_reports_{name}', text,
+                                      registry=self.registry)
+            for name, text in (
+                ('sent', 'Reports of hosts that are down, repeated ones included.'),
+                ('failed', 'Reports that the message bus did not take; they are repeated.')))
+
+    def _gauge(self, name, text):
+        return prometheus_client.Gauge(f'vmha_monitor_{name}', text, registry=self.registry)
+
+    def count(self, verdicts):
+        """Show how many hosts are of which verdict: word -> number; those not there are 0."""
+        for word in self._words:
+            self._verdicts.labels(word).set(verdicts.get(word, 0))
+
+    def exposition(self):
+        """Everything there is, in the text format: (bytes, content type)."""
+        return prometheus_client.generate_latest(
+            _Plain(self.registry)), prometheus_client.CONTENT_TYPE_LATEST
+
+
+class EngineMetrics(_Exposed, _Port):
     """What the engine shows: the times and counts of the notifications that it sends as well."""
 
     def __init__(self, store, clock):
-        super().__init__(store, clock)
+        _Exposed.__init__(self, store, clock)
+        _Port.__init__(self)
         self._store = store
-        self._serving = None
-        self._stop = threading.Event()
         self._known = {}                        # recovery id -> (reported_at, phases observed)
         self._phases = prometheus_client.Histogram(
             'vmha_recovery_phase_seconds',
@@ -245,7 +328,7 @@ class EngineMetrics(_Exposed):
         """Count a notification (model.Note). Its times are the database's; never raises."""
         try:
             _vmha, noun, verb = note.event_type.split('.')
-            if noun == 'host' and verb in ('updated', 'released'):
+            if noun == 'host' and verb in ('updated', 'released', 'verdict'):
                 return
             self._counters[noun].labels(note.payload['state']).inc()
             getattr(self, f'_on_{noun}')(note)
@@ -289,39 +372,6 @@ class EngineMetrics(_Exposed):
         if begin is not None and end is not None:
             # The clock of whoever has seen the host die may be ahead of ours.
             self._phases.labels(phase).observe(max((end - begin).total_seconds(), 0.0))
-
-    # -- the engine's own port ------------------------------------------------------------------
-    def serve(self, address, port):
-        """Answer GET /metrics in threads until stop(); returns at once.
-
-        A port that is taken is tried again, as an engine is of use without it.
-        """
-        self._serving = threading.Thread(target=self._serve, args=(address, port),
-                                         name='metrics-port', daemon=True)
-        self._serving.start()
-
-    def stop(self):
-        """Listen no more."""
-        self._stop.set()
-        if self._serving is not None:
-            self._serving.join(2 * _Server.timeout)
-
-    def _serve(self, address, port):
-        said = ''
-        while not self._stop.is_set():
-            try:
-                server = _Server(address, port, self.exposition)
-            except OSError as e:
-                if said != str(e):
-                    LOG.error('[metrics] listen %s, port %d: %s; tried again until it works',
-                              address, port, e)
-                said = str(e)
-                self._stop.wait(BIND_AGAIN)
-                continue
-            with server:
-                LOG.info('metrics are on %s, port %d', *server.server_address[:2])
-                while not self._stop.is_set():
-                    server.handle_request()
 
 
 def _time(value):

@@ -92,6 +92,11 @@ def make_policy(conf):
         follow_interval=rec.follow_interval, spare_after=rec.spare_after)
 
 
+def asks_storage(conf):
+    """Whether there is a storage to ask for its evidence."""
+    return conf.fence.driver == 'storage'
+
+
 def make_ceph(conf, clock=clock):
     """The cluster of [ceph]; nothing is called yet.
 

@@ -7,15 +7,17 @@ from oslo_log import log
 from vmha_nova.conf import api
 from vmha_nova.conf import ceph
 from vmha_nova.conf import collector
+from vmha_nova.conf import coordination
 from vmha_nova.conf import detection
 from vmha_nova.conf import fence
 from vmha_nova.conf import metrics
+from vmha_nova.conf import monitor
 from vmha_nova.conf import notifications
 from vmha_nova.conf import recovery
 from vmha_nova.conf import service_credentials
 
-GROUPS = (api, ceph, collector, detection, fence, metrics, notifications, recovery,
-          service_credentials)
+GROUPS = (api, ceph, collector, coordination, detection, fence, metrics, monitor, notifications,
+          recovery, service_credentials)
 DEFAULT_DATABASE = 'sqlite:////var/lib/vmha/vmha.sqlite'
 
 

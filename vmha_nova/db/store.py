@@ -137,6 +137,13 @@ class Store(reads.Reads):
             if row.id % 1000 == 0:
                 session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
 
+    def tell_verdict(self, host, what, reason, before, evidence, level):
+        """Write down, and have told, that a monitor thinks otherwise of a host than ``before``."""
+        self.note(level, 'verdict', f'{what}: {reason}'[:2000], host=host)
+        with self._writer() as session:
+            self._tell(session, 'vmha.host.verdict', dict(
+                host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
         """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""
