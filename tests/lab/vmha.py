@@ -62,7 +62,7 @@ def sections(lab_state, connection, log_file):
             # Hosts have a door at Nova's host_ip. RabbitMQ's stands for a gateway: beyond the
             # monitor's own cable.
             'monitor': {'witnesses': f'{lab_state.bind}:{lab_state.ports["rabbitmq"]}',
-                        'heartbeat_silence': 10}}
+                        'heartbeat_silence': 11}}
     account = {'auth_type': 'password', **lab_state.credentials['vmha'],
                'region_name': state.REGION, 'interface': 'public'}
     return {
@@ -207,7 +207,7 @@ class Vmha:
 
     # -- the monitor ----------------------------------------------------------------------------
     def start_monitor(self, timeout=60):
-        """Start vmha-monitor on the network's 'watch', and wait until it leads and has looked.
+        """Start vmha-monitor on the network's 'watch', and wait until it knows all hosts.
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
@@ -216,8 +216,8 @@ class Vmha:
         write(own, {'DEFAULT': {'log_file': self.monitor_log}})
         self._spawn(MONITOR, [*self.lab.network.exec_prefix('watch'), *self.command('monitor'),
                               '--config-file', str(own)], self.environment(), self.monitor_log)
-        self._wait_ready(MONITOR, lambda: 'this monitor leads' in said() and (
-            f'watching {len(self.lab.hosts)} hosts' in said()), self.monitor_log, timeout)
+        self._wait_ready(MONITOR, lambda: f'watching {len(self.lab.hosts)} hosts' in said(),
+                         self.monitor_log, timeout)
 
     def stop_monitor(self, timeout=10):
         """SIGTERM the monitor and wait for its end.
