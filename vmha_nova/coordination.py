@@ -53,6 +53,8 @@ class Leadership:
         self._until = None
         if self._thread.is_alive():
             self._thread.join(seconds)
+        else:
+            self._leave()
 
     def _run(self):
         pause = 0.0
@@ -92,7 +94,8 @@ class Leadership:
         except NotImplementedError:
             held = True
         # Not every driver notices a lease that ran out; this one was too long without word of it.
-        if not held or not lock.heartbeat() or not self.leads():
+        beat = getattr(lock, 'heartbeat', lambda: True)         # a file needs none
+        if not held or not beat() or not self.leads():
             raise exception.Unreachable('it was lost')
         return True
 

@@ -16,6 +16,7 @@ from vmha_nova.db import snapshot
 from vmha_nova.db import store
 from vmha_nova import metrics
 from vmha_nova import model
+from vmha_nova.monitor import verdict
 
 HERE = pathlib.Path(__file__).parent
 RULES = HERE.parents[1] / 'etc/vmha/vmha-alerts.yaml'
@@ -28,7 +29,7 @@ def rules():
 
 
 def expositions():
-    """What an engine and the API show of a database in which there is some of everything."""
+    """What an engine, the API and a monitor show of a database in which there is some of everything."""
     with tempfile.TemporaryDirectory() as folder:
         clock = clocks.Clock(topology.NOW)
         made = store.Store(clock, connection='sqlite:///' + os.path.join(folder, 'db'),
@@ -45,7 +46,8 @@ def expositions():
         for note in made.outbox():
             engine.observe(note)
         api.observe_request('GET', '/v1/hosts', 200, 0.01)
-        return [one.exposition()[0] for one in (engine, api)]
+        monitor = metrics.MonitorMetrics(verdict.VERDICTS)
+        return [one.exposition()[0] for one in (engine, api, monitor)]
 
 
 class PromtoolTest(unittest.TestCase):

@@ -20,6 +20,8 @@ LONGEST = 500       # lines; a longer module is two modules
 VALUES = {'exception', 'model', 'states'}
 JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'rules', 'summary',
              'verdict'}
+# What the monitor works out of what its channels saw.
+MONITOR = {f'monitor.{name}' for name in ('channels', 'history', 'verdict', 'watch')}
 ADAPTERS = {'ceph', 'fencing', 'messaging', 'nova'}
 IMPORTS = {
     # values, and what is worked out of them without I/O
@@ -56,6 +58,12 @@ IMPORTS = {
     'guard': VALUES,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
     'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'guard', 'jobs', 'moves'},
+    'coordination': {'exception'},
+    'monitor.channels': set(),
+    'monitor.verdict': {'monitor.channels'},
+    'monitor.history': {'monitor.channels'},
+    'monitor.watch': {'monitor.channels', 'monitor.history', 'monitor.verdict'},
+    'monitor': VALUES | MONITOR | {'disks', 'preflight'},
     'engine': VALUES | JUDGEMENT | {
         'collector', 'db', 'flight', 'jobs', 'lead', 'moves', 'recovery'},
     # what others see of it
@@ -66,19 +74,22 @@ IMPORTS = {
     'service': VALUES | JUDGEMENT | ADAPTERS | {
         'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
         'notifier', 'planner', 'recorder', 'recovery', 'storage'},
+    'monitor.service': VALUES | MONITOR | ADAPTERS | {
+        'clock', 'coordination', 'metrics', 'monitor', 'service'},
     'version': set(),
     'wsgi': VALUES | {'api', 'conf', 'db', 'metrics', 'planner', 'service', 'version'},
     'cmd': VALUES | JUDGEMENT | ADAPTERS | {
-        'collector', 'conf', 'db', 'engine', 'preflight', 'service', 'storage', 'version'},
+        'collector', 'conf', 'db', 'engine', 'monitor', 'monitor.service', 'preflight', 'service',
+        'storage', 'version'},
 }
 
 # These import nothing but the standard library.
-STANDARD_LIBRARY_ONLY = VALUES | JUDGEMENT
+STANDARD_LIBRARY_ONLY = VALUES | JUDGEMENT | MONITOR
 
 # Who may import a library. A library that is not named here is free.
 LIBRARIES = {
     'alembic': {'db'},
-    'cotyledon': {'cmd', 'service'},
+    'cotyledon': {'cmd', 'monitor.service', 'service'},
     'eventlet': set(),
     'flask': {'api'},
     'jsonschema': {'api'},
@@ -94,6 +105,7 @@ LIBRARIES = {
     'rados': {'ceph'},
     'rbd': {'ceph'},
     'sqlalchemy': {'db'},
+    'tooz': {'coordination'},
 }
 
 MAY_PRINT = {'cmd'}

@@ -1,5 +1,6 @@
 """The monitor's loop on a simulated cloud: how fast it is, and what it does not fall for."""
 
+import logging
 import statistics
 import unittest
 
@@ -11,6 +12,11 @@ BAD = (verdict.DEAD, verdict.PROBABLY_DEAD)
 
 
 class Case(unittest.TestCase):
+    def setUp(self):
+        super().setUp()
+        logging.disable(logging.CRITICAL)
+        self.addCleanup(logging.disable, logging.NOTSET)
+
     def world(self, hosts=8, seed=0, warm=40.0, **values):
         world = sim_monitor.World(hosts, seed, **values)
         world.run(warm)

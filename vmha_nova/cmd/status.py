@@ -29,6 +29,8 @@ from vmha_nova import exception
 from vmha_nova import marks
 from vmha_nova import messaging
 from vmha_nova import model
+from vmha_nova.monitor import fitness
+from vmha_nova.monitor import service as monitor
 from vmha_nova import preflight
 from vmha_nova import service
 from vmha_nova import version
@@ -88,6 +90,11 @@ class Gathering:
         cluster = self._cloud(store)
         if conf.fence.driver == 'storage':
             self._storage(cluster)
+        if fitness.in_use(conf):
+            with self._reading('vmha-monitor', 'it does not start', 'correct it'):
+                monitor.check_options(conf)
+            self._say('what vmha-monitor looks at …')
+            self._problems += fitness.findings(conf, cluster)
         self._found['nova_confs'] = self._files(nova_confs)
         self._found['ceph_confs'] = self._files(ceph_confs)
         self._places(cluster)

@@ -4,11 +4,13 @@ from oslo_config import cfg
 
 GROUP = 'detection'
 OPTS = [
-    cfg.DictOpt('trust', default={'default': 'confirm'},
+    cfg.DictOpt('trust', default={'default': 'confirm', 'vmha-monitor': 'act'},
                 help='What a report from a source is worth, as source:word pairs; the source '
                      '"default" stands for those not named, "nova" for Nova\'s own '
                      'service.update, "operator" for what operators report by "openstack vmha" '
-                     'or vmha-manage. act: acted on at once. '
+                     'or vmha-manage, "vmha-monitor" for what vmha-monitor has found dead on all '
+                     'its channels, "vmha-monitor-probable" and "vmha-monitor-isolated" for what '
+                     'it is less sure of. act: acted on at once. '
                      'confirm: the heartbeat of the host must be missing too. ignore: written '
                      'down and dismissed.'),
     cfg.FloatOpt('heartbeat_silence', default=25.0, min=1.0,

@@ -24,6 +24,11 @@ class Addresses:
         self._known = {}                        # name -> addresses, as last resolved
 
     @property
+    def hosts(self):
+        """The hosts that the options name."""
+        return set().union(*self._named.values())
+
+    @property
     def has_witnesses(self):
         """Whether there are any, resolved or not."""
         return bool(self._witnesses)

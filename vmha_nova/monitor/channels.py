@@ -121,4 +121,5 @@ class Signs:
     beatless: float = 0.0                       # seconds without a new heartbeat
     osds_text: str = ''
     flapping: int = 0                           # ups and downs, where there were too many
+    stale: bool = False                         # no connect to it has ended for long
     cut_off: str = ''                           # why this monitor can say nothing now

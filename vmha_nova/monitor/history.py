@@ -13,7 +13,7 @@ class History:
         self._settings = settings
         self._networks = {}                     # network -> _Network
         self.silent_since = None                # the first round without an answer since the last
-        self._fell_at = None                    # the same, but never begun anew
+        self.fell_at = None                    # the same, but never begun anew
         self._answered_at = None                # when an address has last answered
         self._beat, self._beat_at = None, None  # the value, and when its change was seen
         self._looked_at = None                  # the last look at Nova that knew the host
@@ -35,14 +35,14 @@ class History:
             network.add(word, found.ended, targets)
             answered |= word == c.ANSWERS
         if answered:
-            self.silent_since = self._fell_at = None
+            self.silent_since = self.fell_at = None
             self._answered_at = found.ended
             self._baseline, self._since = None, c.UNKNOWN
             self._gone = False
         elif self.silent_since is None and self._known() and any(
                 word != c.UNKNOWN for targets in found.found.values()
                 for word in targets.values()):
-            self.silent_since = self._fell_at = found.began
+            self.silent_since = self.fell_at = found.began
         self._count_swing(found.ended)
 
     def _count_swing(self, now):
@@ -109,7 +109,8 @@ class History:
             heartbeat=heartbeat, osds=osds, networks=networks,
             silent=0.0 if self.silent_since is None else now - self.silent_since,
             beatless=0.0 if self._beat_at is None else now - self._beat_at, osds_text=text,
-            flapping=swings if swings > settings.flap_limit else 0, cut_off=cut_off)
+            flapping=swings if swings > settings.flap_limit else 0, cut_off=cut_off,
+            stale=any(n.stale(now) for n in self._networks.values()))
 
     def evidence(self, signs):
         """What a report carries, in words and numbers that JSON knows."""
@@ -137,8 +138,8 @@ class History:
         if self._osds_at is None or now - self._osds_at > self._settings.stale_after:
             return c.UNKNOWN, ''
         word, text = self._osds
-        if word == c.DOWN and self._fell_at is not None and (
-                self._up_at is None or self._up_at < self._fell_at - self._settings.osd_grace):
+        if word == c.DOWN and self.fell_at is not None and (
+                self._up_at is None or self._up_at < self.fell_at - self._settings.osd_grace):
             word = c.DOWN_BEFORE
         return word, text
 
@@ -160,10 +161,14 @@ class _Network:
         if word == c.ANSWERS:
             self.baseline = at
 
+    def stale(self, now):
+        """Whether nobody has looked for too long."""
+        return now - self._at > self._settings.stale_after
+
     def word(self, now):
         """N of M: what this network tells now."""
         settings = self._settings
-        if self.baseline is None or now - self._at > settings.stale_after:
+        if self.baseline is None or self.stale(now):
             return c.UNKNOWN
         bad = [word for word in self._rounds if word != c.ANSWERS]
         if (len(bad) < settings.failures or self._rounds[-1] == c.ANSWERS

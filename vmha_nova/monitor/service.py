@@ -59,17 +59,25 @@ def member():
     return f'{socket.gethostname()}:{os.getpid()}'
 
 
+def check_options(conf):
+    """Find what is wrong with [monitor] and [coordination] by themselves.
+
+    :raises ConfigurationError: with one line that says what to do.
+    """
+    make_settings(conf)
+    coordination.check(conf.coordination.backend_url, member())
+
+
 def check(conf):
     """Find what would keep the monitor from working as configured.
 
     :raises ConfigurationError: with one line that says what to do.
     """
-    make_settings(conf)
+    check_options(conf)
     service.make_nova(conf)
     if service.asks_storage(conf):
         service.make_ceph(conf)
     messaging.transport(conf, conf.notifications.transport_url)
-    coordination.check(conf.coordination.backend_url, member())
     addresses.Addresses(conf.monitor)
 
 

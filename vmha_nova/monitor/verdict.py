@@ -120,11 +120,11 @@ def _lost(signs, settings):
 
 def _unprobed(signs, settings):
     """On the management network it has no address, or never answered: two witnesses at best."""
-    told = (f'it has never answered to this monitor on management, {_beats(signs)}, '
-            f'{_osds(signs)}')
+    told = (f'it {"was not asked" if signs.stale else "has never answered to this monitor"} on '
+            f'management, {_beats(signs)}, {_osds(signs)}')
     if signs.heartbeat == c.FRESH:
         return (STORAGE_TROUBLE if signs.osds == c.DOWN else ALIVE), told
-    if signs.heartbeat != c.MISSING:
+    if signs.heartbeat != c.MISSING or signs.stale:
         return UNCLEAR, told
     if signs.osds == c.DOWN:
         return PROBABLY_DEAD, told

@@ -121,8 +121,10 @@ class Watch:
         return one.evidence(one.signs(now, self.cut_off, self._nova_is_ill))
 
     def found(self, words):
-        """The hosts of which one of some verdicts is said, but those forced down in Nova, which
-        somebody takes care of: host -> Verdict."""
+        """The hosts of which one of some verdicts is said: host -> Verdict.
+
+        Without those forced down in Nova, which somebody takes care of.
+        """
         return {host: one for host, one in self.verdicts.items()
                 if one.what in words and not self.hosts[host].forced_down}
 
@@ -139,8 +141,9 @@ class Watch:
         """Whether too many hosts vanish at once, and how many; or ''."""
         settings = self.settings
         # Not those of which a packet was lost.
-        gone = sum(one.suspect and (settings.connect_timeout <= now - one.silent_since
-                                    < settings.doubt_seconds) for one in self.hosts.values())
+        gone = sum(one.suspect and now - one.fell_at >= settings.connect_timeout
+                   and now - one.silent_since < settings.doubt_seconds
+                   for one in self.hosts.values())
         there = sum(one.answered for one in self.hosts.values())
         if gone >= 2 and gone > settings.doubt_share * (gone + there):
             return (f'{gone} of {gone + there} hosts that answered before went silent within '

@@ -19,6 +19,7 @@ def events():
         if state != 'new':
             found[f'vmha.host.{state}'] = FAILURE, meaning
     found['vmha.host.updated'] = 'marks', 'The marks of a host were changed.'
+    found['vmha.host.verdict'] = 'verdict', 'vmha-monitor thinks otherwise of a host than before.'
     found['vmha.host.released'] = RECOVERY, (
         'A host that had failed is in service again, was let go, or has failed anew.')
     found.update((f'vmha.recovery.{state}', (RECOVERY, meaning))

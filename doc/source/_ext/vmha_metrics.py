@@ -1,6 +1,6 @@
 """What the monitoring sees.
 
-``.. vmha-metrics::`` is every metric that the engine and the API show, as they show it; they are
+``.. vmha-metrics::`` is every metric that the engine, the API and the monitor show, as they show it; they are
 asked of a database that has a row of all that is measured. ``.. vmha-alerts::`` is what the
 example rules in etc/vmha say.
 """
@@ -18,10 +18,11 @@ import yaml
 from vmha_nova.db import models
 from vmha_nova.db import store
 from vmha_nova import metrics
+from vmha_nova.monitor import verdict
 
 ALERTS = pathlib.Path(__file__).resolve().parents[3] / 'etc/vmha/vmha-alerts.yaml'
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
-SHOWN = {(True, True): 'both', (True, False): 'engine', (False, True): 'API'}
+NAMES = ('engine', 'API', 'monitor')
 
 
 @contextlib.contextmanager
@@ -47,26 +48,26 @@ def filled():
 
 
 def families():
-    """Name -> (family, shown by the engine, shown by the API), in the order they are shown."""
+    """Name -> [family, those that show it], in the order they are shown."""
     with filled() as database:
         engine = metrics.EngineMetrics(database, lambda: NOW)
         api = metrics.Metrics(database, lambda: NOW)
         api.observe_request('GET', '/v1/hosts', 200, 0.1)
+        monitor = metrics.MonitorMetrics(verdict.VERDICTS)
         found = {}
-        for family in engine.registry.collect():
-            found[family.name] = family, True, False
-        for family in api.registry.collect():
-            found[family.name] = family, family.name in found, True
+        for name, one in zip(NAMES, (engine, api, monitor), strict=True):
+            for family in one.registry.collect():
+                found.setdefault(family.name, [family, []])[1].append(name)
     return found
 
 
 def rows():
     """The rows of the table."""
-    for name, (family, *shown) in families().items():
+    for name, (family, shown) in families().items():
         labels = sorted({label for sample in family.samples for label in sample.labels} - {'le'})
         total = '_total' if family.type == 'counter' else ''
         yield (f'``{name}{total}``', family.type, vmha_rst.words(labels),
-               SHOWN[tuple(shown)], vmha_rst.plain(family.documentation))
+               ', '.join(shown), vmha_rst.plain(family.documentation))
 
 
 def table():
