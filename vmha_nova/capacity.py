@@ -5,6 +5,7 @@ import typing
 from vmha_nova import decide
 from vmha_nova import disks
 from vmha_nova import model
+from vmha_nova import verdict
 
 
 def check(cluster: model.Cluster, policy: model.Policy, now,
@@ -18,6 +19,11 @@ def check(cluster: model.Cluster, policy: model.Policy, now,
 
     Each step takes about as long as placing the instances of the host does.
     """
+    if 'disabled' in policy.planned_shutdown:
+        protections = {**protections, **{
+            host: ('none', f'{why}: reports about it are dismissed')
+            for host, ids in cluster.by_host.items() if ids and host in cluster.nodes
+            for why in [verdict.disabled_by_others(cluster.nodes[host])] if why}}
     for host, plan in decide.capacity_check(cluster, policy, now):
         yield _capacity(host, plan, cluster, now, protections, fills)
     for host in sorted(cluster.nodes):

@@ -2,10 +2,11 @@
 
     cycle():  observe()         the snapshot of the cloud, and the rows that wait for us
               judge()           is the host that was reported really dead? -> a recovery
+              look_for_storm()  have too many hosts failed? (storm.py)
               Work.advance()    the next thing for each recovery (recovery.py)
               end_maintenance() of hosts whose time is over
               keep_spares()     spares wait with scheduling turned off
-              watch_over()      hosts that are out: keep their fence; are they in service again?
+              watch_over()      hosts that are out: keep their fence; bring them back
               keep_up()         say that we lead; keep the measured load for others to see
 
 The loop itself never waits for Nova: whatever does runs as a job, and the loop goes on with the
@@ -18,11 +19,13 @@ import logging
 import threading
 
 from vmha_nova import exception
+from vmha_nova import homecoming
 from vmha_nova import jobs
 from vmha_nova import lead
 from vmha_nova import marks
 from vmha_nova import recovery as recovery_work
 from vmha_nova import states
+from vmha_nova import storm
 from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
@@ -63,11 +66,15 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._said = {}
+        self._storm = None              # whether there is one, as it was told
+        self._short = frozenset()       # pools without a free spare, likewise
         self._idle = idle
         self._kept_at, self._loads = None, {}
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
         self.work = recovery_work.Work(store, self.lead, nova, collector, fence, storage,
                                        self.jobs, clock, settings)
+        self.home = homecoming.Homecoming(store, self.lead, nova, collector, self.work.guard,
+                                          self.jobs, clock, settings)
 
     # -- the loop -------------------------------------------------------------------------------
     def run(self):
@@ -118,6 +125,7 @@ class Engine:
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
         self.work.down = frozenset(r.host for r in [*open_, *view.reports])
         self.work.pause = view.pause
+        self.look_for_storm(view, open_)
         for recovery in view.recoveries:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
                       view.cluster, open_)
@@ -169,6 +177,12 @@ class Engine:
             report = dataclasses.replace(report, evidence=evidence, state='checking')
         osds = self.storage.osd_state(report.host)
         found = verdict.judge(report, view.cluster, self.settings, self.clock(), osds)
+        node = view.cluster.nodes.get(report.host)
+        if node is not None and found.what in (verdict.DEAD, verdict.WAIT) and (
+                reason := verdict.planned(
+                    report, node, node.forced_down and self.home.forced_by_us(report.host),
+                    self.settings)):
+            found = verdict.Verdict(verdict.DISMISS, reason)
         if found.what == verdict.DEAD and view.pause.paused:
             self._wait(report, verdict.Verdict(verdict.WAIT, (
                 f'{states.paused(view.pause)}. {found.reason}')), view)
@@ -241,6 +255,30 @@ class Engine:
             detail)
         self.store.set_failure(self.term, report.id, state, detail, **values)
 
+    # -- storms ---------------------------------------------------------------------------------
+    def look_for_storm(self, view, open_):
+        """Work out what must not begin by itself, and say so: once a storm, and loudly."""
+        waiting = {r.host: r for r in open_ if not r.approved and not self.work.begun(r)}
+        found = {}
+        if waiting:
+            now, down = self.clock(), self.settings.heartbeat_silence / 2
+            recent = [r.host for r in self.store.recoveries(since=storm.since(now))
+                      if r.state != 'dismissed']
+            failed = storm.silent(view.reports, view.cluster, down).union(r.host for r in open_)
+            found = storm.excesses(waiting, failed, recent, view.cluster, self.settings.limits)
+        self.work.storm = found
+        if bool(found) == self._storm:
+            return
+        text = storm.loud(found) if found else 'the storm is over: no recovery is held for it'
+        held = [dict(host=h, recovery_id=waiting[h].id) for h in sorted(found)]
+        if self.store.turn(
+                self.term, 'storm', '', 'error' if found else 'info', text,
+                'vmha.cloud.storm' if found else 'vmha.cloud.calm', dict(
+                    reason=text, limits=sorted({e.limit for e in found.values()}),
+                    hosts=sorted({h for e in found.values() for h in e.hosts}), held=held)):
+            LOG.log(logging.ERROR if found else logging.INFO, '%s', text)
+        self._storm = bool(found)
+
     def end_maintenance(self, view):
         """End maintenance whose time is over."""
         for host, mark in view.marks.items():
@@ -253,14 +291,11 @@ class Engine:
     # -- spares and returned hosts --------------------------------------------------------------
     def keep_spares(self, view):
         """Scheduling is off on every spare that no open recovery uses, and only there by us."""
-        spares = [n for n in view.cluster.nodes.values() if n.spare]
-        if view.cluster.nodes_at is not None and not spares:
-            self._say('spares', 'no node is marked as spare ("openstack vmha host set HOST '
-                      '--spare"): only nodes in service can take instances', logging.WARNING)
-        elif spares:
-            self._said.pop('spares', None)
+        self._tell_shortages(homecoming.shortages(view.cluster, view.out))
         used = self._used_spares(view)
-        for node in spares:
+        for node in view.cluster.nodes.values():
+            if not node.spare or node.host in view.out:
+                continue                # one that failed is for its way back
             key = ('park', node.host)
             if node.enabled and node.up and node.host not in used:
                 result = self.jobs.insist(key, self._park, node.host)
@@ -279,6 +314,18 @@ class Engine:
                 if result is not None and result.error:
                     self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
                               logging.ERROR, host)
+
+    def _tell_shortages(self, short):
+        """Say once which pools have no free spare any more, and when they have."""
+        for pool in sorted(short.keys() ^ self._short):
+            text = short.get(pool, f'there is a free spare{f" of pool {pool}" * bool(pool)} again')
+            if self.store.turn(
+                    self.term, 'spares', f'pool {pool}' if pool else '',
+                    'warning' if pool in short else 'info', text,
+                    'vmha.cloud.no_spare' if pool in short else 'vmha.cloud.spare_again',
+                    dict(pool=pool, reason=text)):
+                LOG.log(logging.WARNING if pool in short else logging.INFO, '%s', text)
+        self._short = frozenset(short)
 
     def _used_spares(self, view):
         used = set()
@@ -309,7 +356,7 @@ class Engine:
         self.store.set_mark(host, parked=False)
 
     def watch_over(self, recovery, view):
-        """Keep a failed host's fence until it may return; note when it is in service again."""
+        """Keep a failed host's fence while its recovery is open; then bring it back."""
         if recovery.ended_at is None:
             problem = self.work.guard.tend(recovery.host)
             if problem:
@@ -317,20 +364,11 @@ class Engine:
                           f'kept: {problem}', logging.ERROR, recovery.host)
             return
         node = view.cluster.nodes.get(recovery.host)
-        reason = self.work.guard.watch_over(
+        reason = self.home.watch_over(
             recovery, None if recovery.host in view.cluster.unknown_hosts else node)
         if reason:
             self._say(('out', recovery.host), f'{recovery.host} stays out: {reason}',
                       logging.WARNING, recovery.host)
-        elif reason == '' and recovery.wish == 'release':
-            self.store.set_recovery(self.term, recovery.id, released_at=self.clock(), wish='')
-            LOG.info("%s is let go, at an operator's word", recovery.host)
-        elif reason == '' and node is not None and node.up and node.enabled and (
-                not node.forced_down) and (
-                node.heartbeat and node.heartbeat.changed_at > recovery.ended_at):
-            # So that a new failure counts as new.
-            self.store.set_recovery(self.term, recovery.id, released_at=self.clock())
-            LOG.info('%s is in service again', recovery.host)
 
     def keep_up(self, view):
         """Now and then: find out if another engine leads, and write down the measured load.

@@ -32,6 +32,10 @@ class OutcomeUnknown(VmhaError):
     """The request may or may not have taken effect (timeout, reset, 5xx)."""
 
 
+class Held(VmhaError):
+    """What was about to begin must not; the text says why."""
+
+
 class FenceFailed(VmhaError):
     """The host could not be proven unable to write."""
 

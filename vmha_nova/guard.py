@@ -7,6 +7,8 @@ An error is not that answer.
 import collections
 import threading
 
+from vmha_nova import exception
+
 GUARD = 5.0                             # seconds between looks at the fence and the storage
 STALE = 30.0                            # seconds after which an answer counts no more
 READ_AGAIN = 30.0                       # seconds before disks that could not be read are again
@@ -74,8 +76,11 @@ class Guard:
         """Whether something of a fence of the host may be in force."""
         return self.fence.lasting and bool(self._fences(host))
 
-    def put_up(self, recovery, cluster):
-        """Fence the host, unless that is done. Raises what says why it is not fenced."""
+    def put_up(self, recovery, cluster, objection=lambda: ''):
+        """Fence the host, unless that is done. Raises what says why it is not fenced.
+
+        :param objection: why it must not begin now, ''; asked when its turn has come
+        """
         with self._turn[recovery.host]:
             if self.fenced(recovery) is not None:
                 return
@@ -84,6 +89,8 @@ class Guard:
             # What is covered is worked out, and on record, before anything is done: later Nova
             # notes changes of the instances that are our own doing.
             plan['covered'] = self.storage.covered(cluster, recovery.host, plan)
+            if reason := objection():
+                raise exception.Held(reason)
             self._put(recovery.id, recovery.host, plan, self.fence.proves)
 
     def _put(self, recovery_id, host, plan, detail):
@@ -173,17 +180,19 @@ class Guard:
             self._keep(host)
 
     # -- after: until the host may use the storage again ----------------------------------------
-    def watch_over(self, recovery, node):
+    def watch_over(self, recovery, node, well):
         """Keep the fence of a host whose recovery is over until the host may return.
 
+        :param well: whether its nova-compute has sent heartbeats for long enough
         :returns: why it must stay out, '' when nothing of ours keeps it out, None: not known yet
         """
-        if not self.fence.lasting:
-            return ''
+        if not self.fence.lasting and node is not None and _in_service(node):
+            return ''                   # Nova has seen to it
         at, reason = self._kept.get(recovery.id, (None, None))
         if at is not None and (self.clock() - at).total_seconds() < GUARD:
             return reason
-        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, node)
+        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, node,
+                                  well)
         if result is None:
             return reason
         if result.error:
@@ -191,16 +200,17 @@ class Guard:
         self._kept[recovery.id] = self.clock(), result.value
         return result.value
 
-    def _keep_or_lift(self, recovery, node):
+    def _keep_or_lift(self, recovery, node, well):
         host = recovery.host
         with self._turn[host]:
             if self.store.recovery(recovery.id).released_at is not None:
                 return f'another recovery of {host} was begun'
             fences = self._fences(host)
-            reason = '' if recovery.wish == 'release' else self._uncleaned(recovery, node, fences)
+            reason = '' if recovery.wish == 'release' else self._uncleaned(
+                recovery, node, fences, well)
             if reason:
                 self._keep(host)
-            elif fences:
+            elif fences and self.fence.lasting:
                 # An address may have been another host's, which is out as well.
                 ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
                 self.lead.step('lift', host, recovery.id, lambda: (
@@ -210,7 +220,7 @@ class Guard:
                         {'ranges': sorted(ranges)}))[1])
             return reason
 
-    def _uncleaned(self, recovery, node, fences):
+    def _uncleaned(self, recovery, node, fences, well):
         """Why old guests may still be on the host; '': they are proven gone.
 
         Nova ends an evacuation's record as 'completed' when a nova-compute that has started again
@@ -230,6 +240,13 @@ class Guard:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
                     f'{recovery.host}: restart nova-compute there; or, only if the machine is '
                     f'gone for good, "openstack vmha recovery release {recovery.id}"')
-        if not records and (node is None or node.forced_down or not node.up):
+        # What never left has no second copy; but an operator who aborts may mean the host.
+        up = node is not None and node.up and not node.forced_down
+        if not records and not up and not (
+                well and recovery.state in ('recovered', 'partial')):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
+
+
+def _in_service(node):
+    return node.up and node.enabled and not node.forced_down

@@ -153,7 +153,7 @@ class Policy:
     max_attempts: int = 3                       # evacuations tried for one instance
     window: int = 6                             # evacuations in flight, in all
     window_per_target: int = 3
-    max_recoveries: int = 2                     # failed hosts at a time; above: held
+    limits: 'Limits' = dataclasses.field(default_factory=lambda: Limits())
     heartbeat_silence: float = 25.0             # seconds without a beat that confirm a report
     trust: typing.Mapping[str, str] = _empty()   # source -> act | confirm | ignore
     quiet: float = 90.0                         # seconds after a call with unknown outcome
@@ -162,6 +162,25 @@ class Policy:
     follow_interval: float = 3.0                # seconds between looks without notifications
     check_interval: float = 1.0                 # seconds between looks at a reported host
     spare_after: str = 'reserve'                # or 'ordinary'
+    # What says that others have taken a host out of service: disabled, forced_down.
+    planned_shutdown: frozenset[str] = frozenset({'disabled', 'forced_down'})
+    return_automatic: bool = True               # hosts are put back into service
+    return_after: float = 60.0                  # seconds of heartbeats without a gap before
+    return_becomes: str = 'as_before'           # or 'spare', 'ordinary'
+    flap_window: float = 1800.0                 # seconds in service; failing sooner is held
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How many hosts may have failed before an operator has to say so; 0: there is no limit."""
+
+    hosts: int = 2                              # at a time, in the whole cloud
+    percent: float = 50.0                       # of the hosts there are
+    zone_hosts: int = 0                         # the same in one zone,
+    zone_percent: float = 0.0
+    aggregate_hosts: int = 0                    # and in one aggregate
+    aggregate_percent: float = 0.0
+    rate: int = 4                               # within ten minutes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -425,15 +444,6 @@ class Event:
 
 
 @dataclasses.dataclass(frozen=True)
-class Leader:
-    """Which engine leads, or has led last."""
-
-    term: int
-    holder: str
-    renewed_at: datetime.datetime | None
-
-
-@dataclasses.dataclass(frozen=True)
 class Pause:
     """The switch with which an operator stops new recoveries."""
 
@@ -441,17 +451,6 @@ class Pause:
     reason: str = ''
     user: str = ''
     at: datetime.datetime | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class SnapshotInfo:
-    """When the engine has written the cloud down, and what it did not know then."""
-
-    instances_at: datetime.datetime | None
-    nodes_at: datetime.datetime | None
-    written_at: datetime.datetime
-    problems: tuple[str, ...]
-    unknown_hosts: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -480,16 +479,3 @@ class Capacity:
     protection_reason: str
     spares: tuple[str, ...]
     problems: tuple[typing.Mapping[str, typing.Any], ...]   # instance_id, name, left, reason
-
-
-@dataclasses.dataclass(frozen=True)
-class Forecast:
-    """What would be done if some hosts died now."""
-
-    hosts: tuple[str, ...]
-    snapshot_at: datetime.datetime
-    made_at: datetime.datetime
-    placements: tuple[tuple[str, Placement], ...]           # (failed host, placement)
-    spares: tuple[str, ...]
-    problems: tuple[str, ...]                               # what is not known of the cloud
-    holds: typing.Mapping[str, str]                         # host -> why it would wait, ''

@@ -30,7 +30,7 @@ SAY_AGAIN = 60.0                        # seconds before a condition is put in o
 STOP_SECONDS = 2.0
 BATCH = 100                             # as many are sent twice when killed at the wrong moment
 PRIORITY = {'vmha.move.failed': 'error', 'vmha.recovery.partial': 'error',
-            'vmha.recovery.held': 'warn'}           # of the others: info
+            'vmha.cloud.storm': 'error', 'vmha.recovery.held': 'warn'}      # of the others: info
 _SPACE = uuid.UUID('6d1f4c3e-0a53-4c8e-9d0b-5f8f2f7b7e01')
 
 

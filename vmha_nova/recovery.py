@@ -14,10 +14,12 @@ from vmha_nova import decide
 from vmha_nova import exception
 from vmha_nova import flight
 from vmha_nova import guard
+from vmha_nova import homecoming
 from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import moves
 from vmha_nova import states
+from vmha_nova import storm
 from vmha_nova import summary
 from vmha_nova import verdict
 
@@ -59,6 +61,7 @@ class Work:
         self.flight = flight.Flight(store, lead, nova, collector, jobs, clock, settings)
         self.down = frozenset()         # hosts that failed or are said to have: no targets
         self.pause = model.Pause()      # holds what has not begun
+        self.storm = {}                 # host -> storm.Excess that holds what has not begun
         self._seen = {}
 
     STAGES = {'confirmed': 'plan_and_fence', 'fenced': 'take_down', 'down_in_nova': 'prepare',
@@ -120,32 +123,53 @@ class Work:
         movable = [m for m in rows if m.state not in states.MOVE_FINAL]
         if not movable:
             return self._finish(recovery, cluster, rows)
+        # What an operator decides upon comes first: what has no place has one more reason then.
+        if reason := self._not_now(recovery, self.pause):
+            return Hold(reason)
         if all(m.state == 'unplaced' for m in movable):
             return Hold(f'none of {len(movable)} instances has a place to go; '
                         f'the first one: {movable[0].reason}')
-        if reason := self._not_now(recovery, others):
-            return Hold(reason)
-        result = self.jobs.insist(('fence', recovery.id), self.guard.put_up, recovery, cluster)
+        # It may wait for its turn, and must not begin if that has changed by then.
+        result = self.jobs.insist(
+            ('fence', recovery.id), self.guard.put_up, recovery, cluster,
+            lambda: self._not_now(recovery, self.store.paused()))
         if result is None:
             return None
         if result.error:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
         return Go('fenced', f'fenced by {self.fence.name}')
 
-    def _not_now(self, recovery, others):
+    def begun(self, recovery):
+        """Whether something was done already that is not to be stopped half way."""
+        return recovery.stage != 'confirmed' or bool(self.store.steps(recovery.id, 'fence'))
+
+    def _not_now(self, recovery, pause):
         """Why an operator has to let this recovery begin; ''."""
-        if self.pause.paused and not self.jobs.running(('fence', recovery.id)) and (
-                not self.guard.begun(recovery.host)):
-            return states.paused(self.pause)    # what has begun goes on
-        if len(others) < self.settings.max_recoveries or recovery.approved:
+        if self.begun(recovery):
             return ''
-        hosts = ', '.join(sorted(r.host for r in others))
-        return (f'{len(others)} other hosts are being recovered ({hosts}), the limit is '
-                f'{self.settings.max_recoveries}; approve with '
-                f'"openstack vmha recovery approve {recovery.id}"')
+        excess = self.storm.get(recovery.host)
+        if excess is not None and not recovery.approved:
+            return storm.waits_for_word(excess, recovery.id)
+        if reason := '' if recovery.approved else self._flaps(recovery):
+            return reason
+        return states.paused(pause) if pause.paused else ''
+
+    def _flaps(self, recovery):
+        """Why a host that has failed again needs an operator's word first; ''."""
+        for last in self.store.recoveries(host=recovery.host):
+            if last.released_at is None or last.state == 'dismissed' or last.id == recovery.id:
+                continue
+            served = (recovery.created_at - last.released_at).total_seconds()
+            if 0 < served < self.settings.flap_window:
+                return (f'{recovery.host} has failed again after {served:.0f} s in service: look '
+                        'why before its instances are moved once more; approve with "openstack '
+                        f'vmha recovery approve {recovery.id}"')
+        return ''
 
     def take_down(self, recovery, cluster, others):
         """Tell Nova that the host is down, and list once more what was on it."""
+        if self.jobs.running(('return', recovery.host)):
+            return None                 # the end of its last way back
         down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
         if down is None:
             return None
@@ -186,7 +210,9 @@ class Work:
             return self._finish(recovery, cluster, rows)
         report = self._watch(recovery, cluster)
         found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
-        if found.what == verdict.ALIVE and not recovery.approved:
+        if found.what == verdict.DEAD and recovery.approved:
+            recovery = self._set(recovery, approved=False)      # of heartbeats that are no more
+        if found.what == verdict.ALIVE and not (recovery.approved or report.forced):
             return Hold(f'{recovery.host} sends heartbeats again, and its guests may run there: '
                         'nothing is sent until it is off, or until an operator says '
                         f'"openstack vmha recovery approve {recovery.id}"')
@@ -289,10 +315,14 @@ class Work:
         if node is None:
             raise exception.UnknownHost(f'Nova has no compute node {recovery.host!r} any more')
         # force_down first: disabling a service that Nova takes for up makes nova-api call it.
+        # What an earlier recovery has done is this service's as well.
+        forced = homecoming.forced_by_us(self.store.steps(
+            kind=('force_down', 'force_up'), subject=recovery.host))
         for kind, found, act in (
-                ('force_down', node.forced_down,
+                ('force_down', node.forced_down and not forced,
                  lambda: self.nova.force_down(node.service_id, True)),
-                ('disable', not node.enabled,
+                ('disable', not node.enabled and not node.disabled_reason.startswith(
+                    homecoming.DISABLED),
                  lambda: self.nova.disable(node.service_id, f'vmha: recovery {recovery.id}'))):
             mine = self.store.steps(recovery.id, kind)
             if any(s.state in ('done', 'not_ours') for s in mine):
@@ -393,6 +423,9 @@ class Work:
             # What proved that the host cannot write was about its last life.
             answer = (f'{recovery.host} was in service again since, or failed again; '
                       'report it as down if it is')
+        elif self.store.steps(recovery.id, 'force_up') or (
+                self.jobs.running(('return', recovery.host))):
+            answer = f'{recovery.host} is on its way back into service'
         elif self.guard.lifted(recovery):
             answer = (f'the fence of {recovery.host} was lifted since, so that it may write '
                       'again; report it as down if it is')
@@ -434,6 +467,8 @@ class Work:
     def _go(self, recovery, step):
         over = step.state in states.RECOVERY_OVER
         values = dict(state=step.state, reason=step.reason, resume='')
+        if step.state == 'fenced':      # an approval to begin is none to go on whatever comes
+            values.update(approved=False)
         if over:
             values.update(ended_at=self.clock(), wish='')
             self._seen.pop(recovery.id, None)

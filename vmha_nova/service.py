@@ -68,8 +68,8 @@ def make_collector(conf, nova_, clock=clock):
 
 
 def make_policy(conf):
-    """[recovery] and [detection] as one value."""
-    rec, det = conf.recovery, conf.detection
+    """[recovery], [detection], [storm] and [return] as one value."""
+    rec, det, ret = conf.recovery, conf.detection, conf['return']
     if det.heartbeat_silence <= 2 * conf.collector.interval:
         # A beat can fall between two looks, and one look in between may not count.
         raise exception.ConfigurationError(
@@ -86,10 +86,21 @@ def make_policy(conf):
         # With no storage driver no backend is known; the operator's word stands for it.
         need_same_backend=conf.fence.driver != 'none' or not conf.fence.unsafe_without_fence,
         max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
-        window_per_target=rec.window_per_target, max_recoveries=rec.max_recoveries,
+        window_per_target=rec.window_per_target, limits=make_limits(conf.storm),
         heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
-        trust=det.trust, quiet=rec.quiet_period, move_timeout=rec.move_timeout,
-        follow_interval=rec.follow_interval, spare_after=rec.spare_after)
+        trust=det.trust, planned_shutdown=frozenset(det.planned_shutdown),
+        quiet=rec.quiet_period, move_timeout=rec.move_timeout,
+        follow_interval=rec.follow_interval, spare_after=rec.spare_after,
+        return_automatic=ret.automatic, return_after=ret.stable_for,
+        return_becomes=ret.becomes, flap_window=ret.flap_window)
+
+
+def make_limits(group):
+    """[storm] as a value."""
+    return model.Limits(
+        hosts=group.max_hosts, percent=group.max_percent, zone_hosts=group.max_zone_hosts,
+        zone_percent=group.max_zone_percent, aggregate_hosts=group.max_aggregate_hosts,
+        aggregate_percent=group.max_aggregate_percent, rate=group.max_rate)
 
 
 def asks_storage(conf):

@@ -133,3 +133,38 @@ def watch(failure: model.HostFailure, node: model.ComputeNode | None) -> dict | 
     if evidence['baseline'] == node.heartbeat.value:
         return None
     return {**evidence, 'baseline': node.heartbeat.value, 'beats': evidence['beats'] + 1}
+
+
+def disabled_by_others(node: model.ComputeNode) -> str:
+    """Why a node is taken for disabled by an operator, ''.
+
+    What this service does is not that, nor is what nova-compute does when its libvirt is away.
+    """
+    reason = node.disabled_reason
+    if node.enabled or reason.startswith(('vmha: ', 'AUTO: ')):
+        return ''
+    return f'it is disabled in Nova by somebody else ({reason or "no reason given"})'
+
+
+def planned(failure: model.HostFailure, node: model.ComputeNode, ours: bool,
+            policy: model.Policy) -> str:
+    """Why a host is left alone, as somebody has taken it out of service on purpose; ''.
+
+    :param ours: whether forced_down, if it is, is this service's doing
+    """
+    if failure.forced:
+        return ''
+    disabled = 'disabled' in policy.planned_shutdown and disabled_by_others(node)
+    if disabled:
+        return _planned(failure.host, disabled, 'enable it')
+    # Who reports as Nova tells just this: somebody has found the host dead, perhaps.
+    if 'forced_down' in policy.planned_shutdown and node.forced_down and not ours and (
+            failure.source != 'nova'):
+        return _planned(failure.host, 'it is forced down in Nova by somebody else',
+                        'take that back')
+    return ''
+
+
+def _planned(host, why, what):
+    return (f'planned shutdown of {host}: {why}; {what}, or report it again with force, if its '
+            'instances are to be recovered')

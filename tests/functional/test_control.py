@@ -86,7 +86,7 @@ class MaintenanceTest(api_case.ApiTest):
 class RoomTest(api_case.ApiTest):
     """The only spare has room for two small servers, and for no large one."""
 
-    overrides = {'recovery.spares_only': 'true', 'recovery.max_recoveries': 1}
+    overrides = {'recovery.spares_only': 'true', 'storm.max_hosts': 1}
 
     def test_too_little_room_then_approved_aborted_and_tried_again(self):
         filler, = self.cloud.boot(self.SPARE, 1, name='filler', flavor=self.flavor(

@@ -20,6 +20,7 @@ from vmha_nova.db import models
 from vmha_nova.db import store
 from vmha_nova import exception
 from vmha_nova import model
+from vmha_nova import planner
 
 NOW = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.timezone.utc)
 LONG = datetime.timedelta(days=3650)
@@ -46,7 +47,7 @@ class Planner:
             if host not in self.known:
                 raise exception.UnknownHost(f'Nova has no compute node {host!r}')
         instance = model.Instance(id='i-1', name='<b>web</b>', project_id='p-1')
-        return model.Forecast(
+        return planner.Forecast(
             hosts=tuple(hosts), snapshot_at=NOW, made_at=NOW, spares=('spare1',),
             placements=tuple((h, p) for h in hosts for p in (
                 model.Placement(instance, target='spare1'),

@@ -28,7 +28,7 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CEPH_ACTS = ('add', 'remove_range')
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead', 'save_clients', 'save_disks')
+          'end_step', 'take_lead', 'save_clients', 'save_disks', 'turn')
 
 
 class Killed(BaseException):
@@ -306,7 +306,7 @@ class World:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
             need_same_backend=storage, heartbeat_silence=5.0, quiet=10.0, window=6,
-            window_per_target=6), **policy))
+            window_per_target=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()

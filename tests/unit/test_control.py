@@ -5,6 +5,7 @@ import datetime
 
 from tests.unit import test_engine
 from vmha_nova import exception
+from vmha_nova import model
 from vmha_nova import views
 
 
@@ -40,7 +41,7 @@ class PauseTest(test_engine.Base):
         self.assertRecovered(world)
 
     def test_what_has_not_is_held_and_then_goes_on_by_itself(self):
-        world = self.world(max_recoveries=1)
+        world = self.world(limits=model.Limits(1))
         world.nova.boot('c2', 1, 'second')
         world.nova.rebuild = 30.0
         world.settle()

@@ -8,6 +8,7 @@ import unittest
 
 from tests.unit import sim
 from vmha_nova import exception
+from vmha_nova import model
 
 
 class Base(unittest.TestCase):
@@ -144,7 +145,7 @@ class RecoveryTest(Base):
         self.assertRecovered(world)
 
     def test_more_failed_hosts_than_the_limit_wait_for_an_operator(self):
-        world = self.world(hosts=('c1', 'c2', 'c3', 's1'), max_recoveries=1)
+        world = self.world(hosts=('c1', 'c2', 'c3', 's1'), limits=model.Limits(1))
         world.nova.boot('c2', 2, 'two')
         world.nova.rebuild = 30
         world.settle()
@@ -328,7 +329,7 @@ class FaultTest(Base):
         self.assertRecovered(world)
 
     def test_one_instance_that_never_works_is_named_and_the_others_recover(self):
-        world = self.world(max_faults=2, max_recoveries=5)
+        world = self.world(max_faults=2, limits=model.Limits(0, 0))
         real = world.nova.evacuate
 
         def evacuate(ident, target):

@@ -3,6 +3,7 @@
 from tests.unit import test_engine
 from vmha_nova.db import models
 from vmha_nova import exception
+from vmha_nova import model
 
 
 class Base(test_engine.Base):
@@ -176,7 +177,8 @@ class AliveTest(Base):
         self.assertTrue([e for e in world.store.events() if 'in service again' in e.text])
 
     def test_another_failed_host_is_no_target(self):
-        world = self.world(hosts=('c1', 'c2', 'c3'), spares=())
+        world = self.world(hosts=('c1', 'c2', 'c3'), spares=(),
+                           limits=model.Limits(0, 0))
         world.nova.boot('c2', 1, 'two')
         world.nova.boot('c3', 9, 'three')
         world.settle(6)

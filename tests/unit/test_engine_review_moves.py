@@ -5,6 +5,7 @@ import datetime
 from tests.unit import test_engine
 from tests.unit import test_engine_review
 from vmha_nova import exception
+from vmha_nova import model
 
 
 class JobsTest(test_engine_review.Base):
@@ -113,7 +114,7 @@ class MoveTest(test_engine_review.Base):
         self.assertRecovered(world)
 
     def test_the_window_is_one_for_all_recoveries(self):
-        world = self.world(hosts=('c1', 'c2', 'c3', 's1'), window=2, max_recoveries=5)
+        world = self.world(hosts=('c1', 'c2', 'c3', 's1'), window=2, limits=model.Limits(0, 0))
         world.nova.boot('c2', 6, 'run-two')
         world.settle(6)
         world.die('c1')

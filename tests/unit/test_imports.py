@@ -18,7 +18,7 @@ LONGEST = 500       # lines; a longer module is two modules
 # What a module may import of this package. A name stands for the package below it as well (db for
 # db.store), and a module may import what is in the same package (db.store may import db.models).
 VALUES = {'exception', 'model', 'states'}
-JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'rules', 'summary',
+JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'rules', 'storm', 'summary',
              'verdict'}
 # What the monitor works out of what its channels saw.
 MONITOR = {f'monitor.{name}' for name in ('channels', 'history', 'verdict', 'watch')}
@@ -34,7 +34,8 @@ IMPORTS = {
     'decide': {'model', 'rules', 'states'},
     'disks': {'model'},
     'marks': {'model'},
-    'capacity': {'decide', 'disks', 'model'},
+    'storm': {'model'},
+    'capacity': {'decide', 'disks', 'model', 'verdict'},
     'summary': set(),
     'views': {'model', 'states'},
     # what speaks to the outside
@@ -56,7 +57,9 @@ IMPORTS = {
     'lead': set(),
     'moves': VALUES | JUDGEMENT,
     'guard': VALUES,
+    'homecoming': VALUES | JUDGEMENT,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
+<<<<<<< HEAD
     'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'guard', 'jobs', 'moves'},
     'coordination': {'exception'},
     'monitor.channels': set(),
@@ -64,8 +67,12 @@ IMPORTS = {
     'monitor.history': {'monitor.channels'},
     'monitor.watch': {'monitor.channels', 'monitor.history', 'monitor.verdict'},
     'monitor': VALUES | MONITOR | {'disks', 'preflight'},
+=======
+    'recovery': VALUES | JUDGEMENT | {
+        'db', 'flight', 'guard', 'homecoming', 'jobs', 'moves'},
+>>>>>>> storm
     'engine': VALUES | JUDGEMENT | {
-        'collector', 'db', 'flight', 'jobs', 'lead', 'moves', 'recovery'},
+        'collector', 'db', 'flight', 'homecoming', 'jobs', 'lead', 'moves', 'recovery'},
     # what others see of it
     'policies': set(),
     'api': VALUES | {'db', 'disks', 'policies', 'version', 'views'},

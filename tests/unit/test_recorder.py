@@ -166,7 +166,7 @@ class CapacityTest(Folder):
         self.assertEqual('none', self.capacity(world)['c1'].protection)
 
     def test_the_check_waits_while_a_host_is_recovered(self):
-        world = self.world(max_recoveries=1)
+        world = self.world(limits=model.Limits(1))
         world.nova.boot('c1', 3)
         world.settle()
         self.assertEqual(3, self.capacity(world)['c1'].instances)
@@ -217,7 +217,7 @@ class PlannerTest(Folder):
                      for i, m in world.moves().items()})
 
     def test_what_would_keep_it_waiting(self):
-        world = self.world(max_recoveries=1)
+        world = self.world(limits=model.Limits(1))
         self.assertIn('it holds no instances', world.planner.plan(['c2']).holds['c2'])
         world.store.pause(True, 'an upgrade', 'ann')
         self.assertIn('paused by ann: an upgrade', world.planner.plan(['c1']).holds['c1'])
@@ -225,7 +225,7 @@ class PlannerTest(Folder):
         world.store.set_mark('c1', maintenance=True)
         self.assertIn('in maintenance', world.planner.plan(['c1']).holds['c1'])
         world.store.set_mark('c1', maintenance=False)
-        self.assertIn('max_recoveries', world.planner.plan(['c1', 'c2']).holds['c1'])
+        self.assertIn('max_hosts', world.planner.plan(['c1', 'c2']).holds['c1'])
         world.nova.hosts['c2'].enabled = False
         world.store.set_mark('s1', spare=False, parked=False)
         world.nova.hosts['s1'].enabled = False

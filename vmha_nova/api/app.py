@@ -49,7 +49,7 @@ def create(conf, store, planner, fence_name, metrics=None, clock=_now):
 
     :param conf: oslo.config, with [api]; the middleware registers what it needs
     :param store: db.store.Store
-    :param planner: has .plan(hosts) -> model.Forecast
+    :param planner: has .plan(hosts) -> planner.Forecast
     :param fence_name: the fence's driver, to be shown
     :param metrics: has .exposition() -> (bytes, content type) and .observe_request(method,
                     route, status, seconds); None: there are none

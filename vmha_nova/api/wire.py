@@ -15,7 +15,7 @@ class Service:
 
     store: typing.Any                   # db.store.Store
     pages: typing.Any                   # db.pages.Pages
-    planner: typing.Any                 # .plan(hosts) -> model.Forecast
+    planner: typing.Any                 # .plan(hosts) -> planner.Forecast
     clock: typing.Callable              # () -> aware UTC
     fence: str                          # the name of its driver
     metrics: typing.Any = None          # .exposition() -> (bytes, content type)

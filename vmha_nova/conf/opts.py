@@ -10,14 +10,16 @@ from vmha_nova.conf import collector
 from vmha_nova.conf import coordination
 from vmha_nova.conf import detection
 from vmha_nova.conf import fence
+from vmha_nova.conf import homecoming
 from vmha_nova.conf import metrics
 from vmha_nova.conf import monitor
 from vmha_nova.conf import notifications
 from vmha_nova.conf import recovery
 from vmha_nova.conf import service_credentials
+from vmha_nova.conf import storm
 
-GROUPS = (api, ceph, collector, coordination, detection, fence, metrics, monitor, notifications,
-          recovery, service_credentials)
+GROUPS = (api, ceph, collector, coordination, detection, fence, homecoming, metrics, monitor,
+          notifications, recovery, service_credentials, storm)
 DEFAULT_DATABASE = 'sqlite:////var/lib/vmha/vmha.sqlite'
 
 

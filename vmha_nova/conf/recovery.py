@@ -25,11 +25,6 @@ OPTS = [
     cfg.FloatOpt('follow_interval', default=3.0, min=0.2,
                  help='Seconds between looks at the evacuations under way where no notification '
                       'comes.'),
-    cfg.IntOpt('max_recoveries', default=2, min=1,
-               help='Hosts that may be down at a time. Where more are, those not yet under way '
-                    'are held until an operator approves them one by one, or until enough others '
-                    'are over: many hosts failing at once is more often a fault of the network '
-                    'or of the detection than of the hosts.'),
     cfg.BoolOpt('spares_only', default=False,
                 help='Never use nodes that are not spares as targets.'),
     cfg.ListOpt('untouched_projects', default=[],

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import os
 
 import alembic.command
@@ -13,7 +14,6 @@ import sqlalchemy as sa
 
 from vmha_nova.db import models
 from vmha_nova import exception
-from vmha_nova import model
 
 
 READING = 'vmha_reading'                # an execution option of connections
@@ -22,6 +22,15 @@ READING = 'vmha_reading'                # an execution option of connections
 @enginefacade.transaction_context_provider
 class _Context:
     """What enginefacade keeps its session on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Leader:
+    """Which engine leads, or has led last."""
+
+    term: int
+    holder: str
+    renewed_at: datetime.datetime | None
 
 
 def record(cls, row):
@@ -124,10 +133,10 @@ class Database:
             pass
 
     def leader(self):
-        """Who leads or has led last: model.Leader; None before any engine ran."""
+        """Who leads or has led last: Leader; None before any engine ran."""
         with self.reading() as session:
             row = session.get(models.Leader, 1)
-            return None if row is None else record(model.Leader, row)
+            return None if row is None else record(Leader, row)
 
 
 def _with_charset(url):

@@ -1,5 +1,8 @@
 """What is read. Every function is one transaction; rows come out as model dataclasses."""
 
+import dataclasses
+import datetime
+
 import sqlalchemy as sa
 
 from vmha_nova.db import base
@@ -9,6 +12,17 @@ from vmha_nova import model
 from vmha_nova import states
 
 OPEN_FAILURES = ('new', 'checking')
+
+
+@dataclasses.dataclass(frozen=True)
+class SnapshotInfo:
+    """When the engine has written the cloud down, and what it did not know then."""
+
+    instances_at: datetime.datetime | None
+    nodes_at: datetime.datetime | None
+    written_at: datetime.datetime
+    problems: tuple[str, ...]
+    unknown_hosts: tuple[str, ...]
 
 
 class Reads(base.Database):
@@ -29,13 +43,13 @@ class Reads(base.Database):
             return model.Pause() if row is None else base.record(model.Pause, row)
 
     def snapshot_info(self):
-        """When the cloud was written down, and what is not known of it: model.SnapshotInfo.
+        """When the cloud was written down, and what is not known of it: SnapshotInfo.
 
         None before any engine has.
         """
         with self.reading() as session:
             row = session.get(models.Snapshot, 1)
-            return None if row is None else base.record(model.SnapshotInfo, row)
+            return None if row is None else base.record(SnapshotInfo, row)
 
     def outbox(self, limit=100):
         """Notifications that are still to be sent, oldest first."""
@@ -75,14 +89,20 @@ class Reads(base.Database):
             query = query.where(models.HostFailure.state.in_(OPEN_FAILURES))
         return self._all(model.HostFailure, query)[::-1]
 
-    def recoveries(self, open_only=False, unreleased=False, limit=1000):
-        """Recoveries, oldest first: all, those not over, or those whose host is still out."""
+    def recoveries(self, open_only=False, unreleased=False, since=None, host=None,
+                   limit=1000):
+        """Recoveries, oldest first: all, those not over, of hosts still out, begun since, of a
+        host."""
         table = models.Recovery
         query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
         if open_only:
             query = query.where(sa.or_(table.ended_at.is_(None), table.wish != ''))
         if unreleased:
             query = query.where(table.released_at.is_(None))
+        if since is not None:
+            query = query.where(table.created_at >= since)
+        if host is not None:
+            query = query.where(table.host == host)
         return self._all(model.Recovery, query)[::-1]
 
     def recovery(self, recovery_id):

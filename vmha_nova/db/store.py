@@ -279,6 +279,24 @@ class Store(reads.Reads):
             if evidence is not None:
                 row.evidence = evidence
 
+    def turn(self, term, kind, subject, level, text, event_type, payload):
+        """Journal and tell that a condition has come, or (level info) gone: once, each.
+
+        What its last line in the journal says is what was told.
+
+        :returns: whether it was news
+        """
+        table, now = models.Event, self._clock()
+        with self.leading(term) as session:
+            last = session.scalars(sa.select(table.level).where(
+                table.kind == kind, table.host == subject).order_by(table.id.desc())
+                .limit(1)).first()
+            if (level == 'info') == (last in (None, 'info')):
+                return False
+            session.add(table(at=now, last_at=now, level=level, kind=kind, host=subject,
+                              text=text, repeats=0))
+            self._tell(session, event_type, payload)
+            return True
 
     def sent(self, term, ids):
         """Forget notifications that were sent."""

@@ -2,7 +2,10 @@
 
 import shutil
 
+from osc_lib import exceptions
+
 from vmha_nova.osc import base
+from vmha_nova.osc import client
 from vmha_nova.osc import columns
 from vmha_nova.osc import text
 from vmha_nova.osc import timeline
@@ -47,10 +50,12 @@ class List(base.Lister):
 class One(base.ShowOne):
     """What works on one recovery."""
 
+    nargs = None                        # of the recovery, as argparse has it
+
     def get_parser(self, prog_name):
         """Add the argument."""
         parser = super().get_parser(prog_name)
-        parser.add_argument('recovery', metavar='<recovery>',
+        parser.add_argument('recovery', metavar='<recovery>', nargs=self.nargs,
                             help="its id, or a host's name for the newest recovery of that host")
         return parser
 
@@ -139,12 +144,43 @@ class Act(One):
 class Approve(Act):
     """Let a recovery go on that waits for an operator's word.
 
-    It is held because more hosts fail than may be recovered at a time, or because its host sends
-    heartbeats again; make sure in that case that the host is off. What it is held for otherwise
-    (its fence, its storage, room for its instances) stays in the way.
+    It is held because too many hosts have failed, because its host has failed again too soon, or
+    because its host sends heartbeats again; make sure in that case that the host is off. What it
+    is held for otherwise (its fence, its storage, room for its instances) stays in the way.
+
+    With --all, all that are held before anything was done about their hosts, after a storm of
+    failures for instance. Those whose hosts send heartbeats again are not among them.
     """
 
     action = 'approve'
+    nargs = '?'
+
+    def get_parser(self, prog_name):
+        """Add the option."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--all', action='store_true',
+                            help='all that are held before they have begun')
+        return parser
+
+    def take_action(self, parsed_args):
+        """Approve one, or all."""
+        args = parsed_args
+        if args.all == bool(args.recovery):
+            raise exceptions.CommandError('name a recovery, or give --all')
+        if not args.all:
+            return super().take_action(args)
+        if args.wait:
+            raise exceptions.CommandError('--wait follows one recovery: name it')
+        approved = []
+        for recovery in list(self.vmha.recoveries(state='held')):
+            if recovery['stage'] == 'confirmed':
+                try:
+                    self.vmha.act(recovery['id'], self.action)
+                    approved.append(recovery['host'])
+                except client.Conflict as e:    # it has ended meanwhile
+                    self.say(f'{recovery["host"]}: {e}')
+        self.give_notice()
+        return columns.fields(dict(approved=approved))
 
 
 class Abort(Act):
