@@ -59,18 +59,14 @@ IMPORTS = {
     'guard': VALUES,
     'homecoming': VALUES | JUDGEMENT,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
-<<<<<<< HEAD
-    'recovery': VALUES | JUDGEMENT | {'db', 'flight', 'guard', 'jobs', 'moves'},
+    'recovery': VALUES | JUDGEMENT | {
+        'db', 'flight', 'guard', 'homecoming', 'jobs', 'moves'},
     'coordination': {'exception'},
     'monitor.channels': set(),
     'monitor.verdict': {'monitor.channels'},
     'monitor.history': {'monitor.channels'},
     'monitor.watch': {'monitor.channels', 'monitor.history', 'monitor.verdict'},
     'monitor': VALUES | MONITOR | {'disks', 'preflight'},
-=======
-    'recovery': VALUES | JUDGEMENT | {
-        'db', 'flight', 'guard', 'homecoming', 'jobs', 'moves'},
->>>>>>> storm
     'engine': VALUES | JUDGEMENT | {
         'collector', 'db', 'flight', 'homecoming', 'jobs', 'lead', 'moves', 'recovery'},
     # what others see of it
