@@ -141,8 +141,8 @@ def api(options):
 
 
 def table(options):
-    """Print the table of failures that the tests have written to a file."""
-    print(failures.table(failures.load(options.file)), end='')
+    """Print the table that the documents have, of what tests or a bench have written."""
+    print(failures.text(options.file), end='')
 
 
 def bench(options):
@@ -258,7 +258,8 @@ def _parser():
     command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
-    command(table).add_argument('file', help='see $VMHA_FAILURES in README.rst')
+    command(table).add_argument(
+        'file', help='that of $VMHA_FAILURES, or a report of `bench detection`')
     add = command(bench).add_argument
     add('name', choices=('clients', 'detection', 'fence', 'lists'))
     add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')

@@ -1,4 +1,8 @@
-"""The table of what fails: rows that tests append to a file, and the table in the documents."""
+"""The tables in the documents: of what fails, and of how fast that is found.
+
+The first is made of rows that tests append to a file, the second of a report of
+`bench_detection`.
+"""
 
 import dataclasses
 import json
@@ -7,6 +11,9 @@ import pathlib
 
 #: Names the file that rows are appended to; without it they are kept nowhere.
 VARIABLE = 'VMHA_FAILURES'
+_KINDS = {'refused': 'its processes are killed; its network card refuses connections',
+          'silent_power': 'it loses its power: nothing answers',
+          'silent_cable': 'its cables are pulled: it and its guests run on'}
 _HEAD = ('what happened', 'verdict', 'after', 'what was done', 'the guest')
 
 
@@ -41,16 +48,36 @@ def load(path):
     return [Row(**one) for one in json.loads(pathlib.Path(path).read_text(encoding='utf-8'))]
 
 
+def text(path):
+    """The table of a file, whichever it is, in reStructuredText."""
+    if isinstance(found := json.loads(pathlib.Path(path).read_text(encoding='utf-8')), dict):
+        return speeds(found)
+    return table(load(path))
+
+
 def table(rows):
-    """The rows as a table in reStructuredText."""
-    lines = ['.. Made by "python -m tests.lab table" of what a run of the tests has shown.', '',
-             '.. list-table::', '   :header-rows: 1', '   :widths: 26 14 8 30 22', '']
-    for cells in (_HEAD, *map(_cells, rows)):
-        lines += [f'   {"*" if number == 0 else " "} - {cell}'.rstrip()
+    """The Rows as a table."""
+    return _table((26, 14, 8, 30, 22), _HEAD, [
+        (row.what, row.verdict, '' if row.after is None else f'{row.after:.1f} s', row.done,
+         row.guest) for row in rows])
+
+
+def speeds(report):
+    """Median and maximum of each kind of failure."""
+    rows = [(_KINDS[kind], *(f'{report[figure][kind][which]:.1f}'
+                             for figure in ('detect_s', 'outage_s')
+                             for which in ('median', 'max')))
+            for kind in report['detect_s']]
+    return _table((40, 15, 15, 15, 15), (
+        f'seconds, {len(next(iter(report["runs"].values())))} runs of each', 'detect_s, median',
+        'maximum', 'outage_s, median', 'maximum'), rows)
+
+
+def _table(widths, head, rows):
+    lines = ['.. Made by "python -m tests.lab table" of what was measured.', '',
+             '.. list-table::', '   :header-rows: 1', f'   :widths: {" ".join(map(str, widths))}',
+             '']
+    for cells in (head, *rows):
+        lines += [f'   {" " if number else "*"} - {cell}'.rstrip()
                   for number, cell in enumerate(cells)]
     return '\n'.join(lines) + '\n'
-
-
-def _cells(row):
-    after = '' if row.after is None else f'{row.after:.1f} s'
-    return row.what, row.verdict, after, row.done, row.guest

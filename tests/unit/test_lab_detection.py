@@ -65,10 +65,10 @@ class TableTest(unittest.TestCase):
         text = failures.table([self.ROW])
         self.assertIn('   * - it died\n     - dead\n     - 2.0 s\n     - moved\n', text)
 
-    def test_the_documents_have_the_table_of_the_rows_beside_it(self):
-        rows = failures.load(SAMPLES / 'failures.json')
-        self.assertEqual(failures.table(rows),
-                         (SAMPLES / 'failures.inc').read_text(encoding='utf-8'))
+    def test_the_documents_have_the_tables_of_the_figures_beside_them(self):
+        for name in ('failures', 'detection'):
+            self.assertEqual(failures.text(SAMPLES / f'{name}.json'),
+                             (SAMPLES / f'{name}.inc').read_text(encoding='utf-8'))
 
 
 class CopiesTest(unittest.TestCase):
