@@ -24,7 +24,7 @@ class StormTest(api_case.ApiTest):
         for host in self.DEAD:
             self.lab.kill_host(host)
         for host in self.DEAD:
-            self.ask('failure', 'report', host, '--reason', 'no answer')
+            self.vmha.publish_host_down(host, 'no answer', 'test')
 
         held = self.wait('all three are held', lambda: [
             r for r in self.store.recoveries() if r.state == 'held'
