@@ -32,7 +32,7 @@ class FailuresTest(monitored.MonitoredTest):
         after = self.wait_verdict('isolated', BEATLESS)
         self.assertLeftAlone()
         self.lab.join(self.SOURCE)
-        self.wait_verdict('alive', 120)
+        self.wait_verdict('alive', 240)
         self.assertCountsOn()
         self.enter('isolated', after)
 
@@ -43,7 +43,7 @@ class FailuresTest(monitored.MonitoredTest):
         self.assertLeftAlone(MAP)       # Ceph has missed its OSD by then
         self.assertFalse(self.ceph.osd_up(self.SOURCE))
         self.lab.join(self.SOURCE)
-        self.wait_verdict('alive', 120)
+        self.wait_verdict('alive', 240)
         self.assertCountsOn()
         self.enter('storage-trouble', after)
 
@@ -73,7 +73,7 @@ class FailuresTest(monitored.MonitoredTest):
         self.assertCountsOn()
         self.enter('compute-down', after)
         self.lab.start_host(self.SOURCE)
-        self.wait_verdict('alive', 60)
+        self.wait_verdict('alive', 240)
 
     @base.all_only
     def test_libvirtd_alone(self):
@@ -91,7 +91,7 @@ class FailuresTest(monitored.MonitoredTest):
         self.assertCountsOn()
         self.enter('storage-trouble', after)
         self.ceph.start_osd(self.SOURCE)
-        self.wait_verdict('alive', 60)
+        self.wait_verdict('alive', 240)
 
     @base.all_only
     def test_the_cables_of_the_monitor(self):
