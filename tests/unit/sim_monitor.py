@@ -13,6 +13,7 @@ import random
 from vmha_nova import exception
 from vmha_nova import metrics
 from vmha_nova.monitor import channels as c
+from vmha_nova.monitor import looks
 from vmha_nova.monitor import probe
 from vmha_nova.monitor import reporter
 from vmha_nova.monitor import service
@@ -191,15 +192,16 @@ class World:
             raise exception.Unreachable('no bus')
         self.sent.append((self.now, host, source, evidence, detected_at))
         if self.engine_reads:
-            self.rows[host] = Row(host)
+            if host not in self.rows or not self.rows[host].open:
+                self.rows[host] = Row(host, evidence)
 
     def tell_verdict(self, host, what, reason, before, evidence, level):
         self._need_database()
         self.told.append((self.now, host, before, what))
 
-    def failures(self, open_only):
+    def failures(self, open_only=False, limit=0):
         self._need_database()
-        return list(self.rows.values())
+        return [row for row in self.rows.values() if row.open or not open_only]
 
     def recoveries(self, unreleased):
         return []
@@ -214,6 +216,8 @@ class Row:
     """A report in the database."""
 
     host: str
+    evidence: dict
+    open: bool = True                   # not dismissed
 
 
 class Looker:
@@ -227,7 +231,8 @@ class Looker:
     def set_hurry(self, hurry):
         if hurry and not self._hurry:
             self._number += 1
-            self._world.at(max(self._world.now, self._began + 0.7), self._begin, self._number)
+            self._world.at(max(self._world.now, self._began + looks.SOONEST), self._begin,
+                           self._number)
         self._hurry = hurry
 
     def _begin(self, number):
@@ -241,8 +246,8 @@ class Looker:
         if look is not None:
             self._world.monitor.take(look)
         if number == self._number:
-            self._world.at(max(self._world.now, began + (0.7 if self._hurry else self._interval)),
-                           self._begin, number)
+            pause = looks.SOONEST if self._hurry else self._interval
+            self._world.at(max(self._world.now, began + pause), self._begin, number)
 
 
 class Places:

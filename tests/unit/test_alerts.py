@@ -29,7 +29,7 @@ def rules():
 
 
 def expositions():
-    """What an engine, the API and a monitor show of a database in which there is some of everything."""
+    """What engine, API and monitor show of a database in which there is some of everything."""
     with tempfile.TemporaryDirectory() as folder:
         clock = clocks.Clock(topology.NOW)
         made = store.Store(clock, connection='sqlite:///' + os.path.join(folder, 'db'),

@@ -258,11 +258,15 @@ class RepeatTest(Case):
         world = self.world()
         world.kill()
         world.run(10)
-        first = world.reports_of()[-1]
-        world.run(60)
-        world.rows.clear()              # dismissed: in maintenance, as it is now
-        world.run(20)
-        again = world.reports_of()[-1]
+        (first,) = world.reports_of()
+        self.assertEqual(0, world.reports.waiting)
+        for pause, times in ((40, 0), (30, 1), (90, 0), (30, 1)):
+            world.rows['c0'].open = False       # dismissed: in maintenance, as it is now
+            world.sent.clear()
+            world.run(pause)
+            self.assertEqual(times, len(world.sent), pause)
+            self.assertEqual(0, world.reports.waiting)
+        (again,) = world.sent
         self.assertGreater(again[4], first[4])
         self.assertNotEqual(again[3]['death'], first[3]['death'])
 

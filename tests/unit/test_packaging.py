@@ -39,7 +39,8 @@ class PackagingTest(testtools.TestCase):
 
     def test_console_scripts_are_callable(self):
         scripts = self.entry_points('console_scripts')
-        self.assertEqual({'vmha-engine', 'vmha-manage', 'vmha-monitor', 'vmha-status'}, set(scripts))
+        self.assertEqual({'vmha-engine', 'vmha-manage', 'vmha-monitor', 'vmha-status'},
+                         set(scripts))
         for name, target in scripts.items():
             self.assertTrue(callable(self.load(target)), name)
 

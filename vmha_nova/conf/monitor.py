@@ -6,7 +6,7 @@ GROUP = 'monitor'
 OPTS = [
     cfg.FloatOpt('interval', default=2.0, min=0.1,
                  help='Seconds between two rounds of connects to the addresses of a host.'),
-    cfg.FloatOpt('retry_interval', default=0.5, min=0.05,
+    cfg.FloatOpt('retry_interval', default=0.3, min=0.05,
                  help='The same for a host of which no address has answered the last time.'),
     cfg.FloatOpt('connect_timeout', default=1.0, min=0.05,
                  help='Seconds after which a connect counts as lost.'),
@@ -51,7 +51,7 @@ OPTS = [
                      'are such witnesses, too, and always.'),
     cfg.FloatOpt('nova_interval', default=5.0, min=0.5,
                  help="Seconds between looks at Nova's list of services. While a host is silent, "
-                      'it is looked at at once and again every 0.7 s.'),
+                      'it is looked at at once and again every 0.5 s.'),
     cfg.FloatOpt('ceph_interval', default=5.0, min=0.5,
                  help='The same for the map of the OSDs.'),
     cfg.FloatOpt('heartbeat_silence', default=25.0, min=1.0,

@@ -91,7 +91,7 @@ class Settings:
     """How much it takes; seconds, see the options of [monitor]."""
 
     interval: float = 2.0
-    retry_interval: float = 0.5
+    retry_interval: float = 0.3
     connect_timeout: float = 1.0
     failures: int = 3                   # bad rounds ...
     of: int = 4                         # ... of the last so many

@@ -14,7 +14,7 @@ from vmha_nova.monitor import channels as c
 
 LOG = logging.getLogger(__name__)
 MOST_PORTS = 4              # of one address
-SOONEST = 0.7               # seconds between looks while somebody hurries
+SOONEST = 0.5               # seconds between looks while somebody hurries
 
 
 class Looker:

@@ -17,7 +17,8 @@ LOG = logging.getLogger(__name__)
 SOURCE = 'vmha-monitor'
 SOURCES = {verdict.DEAD: SOURCE, verdict.PROBABLY_DEAD: f'{SOURCE}-probable',
            verdict.ISOLATED: f'{SOURCE}-isolated'}
-ANEW = 60.0                 # seconds after which one that was sent, and is nowhere, is a new one
+ANEW, ANEW_MAX = 60.0, 3600.0       # seconds until one that was dismissed is made anew; doubled
+ROWS = 200                  # of reports, that are read to find ours
 BELIEVED = 10.0             # seconds for which it counts what the database said
 KEPT = 1000                 # changes of verdicts, while the database is away
 LEVELS = {verdict.DEAD: 'error', verdict.PROBABLY_DEAD: 'error', verdict.ALIVE: 'info',
@@ -37,7 +38,9 @@ class Report:
     tries: int = 0
     sent: int = 0
     due: float = 0.0
-    taken: bool = False
+    written: bool = False                       # a row of the database is this one
+    cared_for: bool = False                     # there is an open one of the host, or a recovery
+    patience: float = ANEW
 
 
 class Reporter:
@@ -45,7 +48,8 @@ class Reporter:
 
     :param sender: messaging.HostDownSender
     :param leads: a callable: may this process speak?
-    :param taken: a callable: the hosts the engine cares for, or None where that is not known
+    :param taken: a callable: (hosts the engine cares for, ids of reports that it has written
+        down), or None where that is not known
     :param wall: a callable: now, aware UTC
     :param metrics: with reports_sent, reports_failed
     """
@@ -65,7 +69,7 @@ class Reporter:
     def waiting(self):
         """How many reports the engine has not taken."""
         with self._lock:
-            return sum(not one.taken for one in self._reports.values())
+            return sum(not (one.cared_for or one.written) for one in self._reports.values())
 
     @property
     def any(self):
@@ -116,8 +120,9 @@ class Reporter:
         taken = self._taken()
         for one in reports:
             if taken is not None and one.sent:
-                self._note_taken(one, one.host in taken)
-            if one.taken or self._monotonic() < one.due or self._ended.is_set():
+                self._note_taken(one, one.host in taken[0], one.id in taken[1])
+            if (one.cared_for or one.written or self._monotonic() < one.due
+                    or self._ended.is_set()):
                 continue
             if not self._wanted(one) or not self._leads():
                 continue                # it came back while the one before was being sent
@@ -130,15 +135,16 @@ class Reporter:
         with self._lock:
             return self._reports.get(one.host) is one
 
-    def _note_taken(self, one, taken):
-        if taken and not one.taken:
+    def _note_taken(self, one, cared_for, written):
+        if (cared_for or written) and not (one.cared_for or one.written):
             LOG.info('the report of %s is taken', one.host)
-        one.taken = taken
-        if not taken and self._monotonic() - one.began > ANEW:
-            # Sent, and not there: dismissed, or lost with its queue. The same one would only
-            # count up the one that was dismissed.
+        one.cared_for, one.written = cared_for, written
+        if not cared_for and self._monotonic() - one.began > one.patience:
+            # It was dismissed, and the host is still dead: perhaps the reason is gone by now. The
+            # same one would only count up the one that was dismissed.
             one.id, one.detected_at = str(uuid.uuid4()), self._wall()
-            one.began, one.sent = self._monotonic(), 0
+            one.began, one.sent, one.written = self._monotonic(), 0, False
+            one.patience = min(2 * one.patience, ANEW_MAX)
 
     def _send(self, one):
         one.tries += 1
@@ -171,7 +177,7 @@ class Journal:
         self._monotonic = monotonic
         self._interval = interval
         self._changes = collections.deque(maxlen=KEPT)
-        self._known = None                      # (when it was asked for, hosts)
+        self._known = None                      # (when it was asked for, what taken() returns)
         self._wake = threading.Event()
         self._ended = threading.Event()
         self.reporting = False                  # is there something to ask for?
@@ -183,7 +189,7 @@ class Journal:
         self._wake.set()
 
     def taken(self):
-        """The hosts whose report waits in the database or that are out of service; or None."""
+        """(Hosts with a report that waits, or out of service; ids of reports written); or None."""
         known = self._known
         return None if known is None or self._monotonic() - known[0] > BELIEVED else known[1]
 
@@ -226,4 +232,5 @@ class Journal:
             began = self._monotonic()
             hosts = {f.host for f in self._store.failures(open_only=True)}
             hosts |= {r.host for r in self._store.recoveries(unreleased=True)}
-            self._known = began, hosts
+            ids = {f.evidence.get('death') for f in self._store.failures(limit=ROWS)}
+            self._known = began, (hosts, ids)

@@ -1,8 +1,8 @@
 """What the monitoring sees.
 
-``.. vmha-metrics::`` is every metric that the engine, the API and the monitor show, as they show it; they are
-asked of a database that has a row of all that is measured. ``.. vmha-alerts::`` is what the
-example rules in etc/vmha say.
+``.. vmha-metrics::`` is every metric that engine, API and monitor show, as they show it; they are
+asked of a database that has a row of all that is measured. ``.. vmha-alerts::`` is what
+the example rules in etc/vmha say.
 """
 
 import contextlib
