@@ -123,6 +123,7 @@ class Engine:
         for report in view.reports:
             self._try(f'report {report.id} of {report.host}', self.judge, report, view)
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
+        self.work.open = {r.host: r.id for r in open_}
         self.work.down = frozenset(r.host for r in [*open_, *view.reports])
         self.work.pause = view.pause
         self.look_for_storm(view, open_)

@@ -23,10 +23,15 @@ DISABLED = 'vmha: recovery '            # reasons in Nova of hosts that this ser
 def forced_by_us(steps):
     """Whether forced_down is this service's doing, by its steps ``force_down`` and ``force_up``.
 
-    One that was only intended may have been done.
+    One that was only intended may have been done; to take it back must have worked.
     """
-    last = steps[-1] if steps else None
-    return last is not None and last.kind == 'force_down' and last.state in ('done', 'intended')
+    ours = False
+    for step in steps:
+        if step.kind == 'force_down':
+            ours = ours or step.state in ('done', 'intended')
+        elif step.state in ('done', 'not_ours'):
+            ours = False
+    return ours
 
 
 class Homecoming:

@@ -60,6 +60,7 @@ class Work:
         self.guard = guard.Guard(store, lead, nova, fence, storage, jobs, clock)
         self.flight = flight.Flight(store, lead, nova, collector, jobs, clock, settings)
         self.down = frozenset()         # hosts that failed or are said to have: no targets
+        self.open = {}                  # host -> id of its recovery, where that is not over
         self.pause = model.Pause()      # holds what has not begun
         self.storm = {}                 # host -> storm.Excess that holds what has not begun
         self._seen = {}
@@ -245,7 +246,8 @@ class Work:
             tried={m.instance_id: frozenset(m.tried) for m in rows},
             pledged={m.instance_id: m.target for m in rows
                      if m.instance_id not in open_ and self._uncounted(m, cluster)})]
-        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()))
+        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()),
+                                pledged=self._pledged(h, cluster))
                    for h in sorted(self.down - {recovery.host})]
         plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
@@ -299,6 +301,11 @@ class Work:
             return False
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
+
+    def _pledged(self, host, cluster):
+        """Where the recovery of another host takes room: instance id -> target."""
+        rows = self.store.moves(self.open[host]) if host in self.open else ()
+        return {m.instance_id: m.target for m in rows if self._uncounted(m, cluster)}
 
     def _uncounted(self, move, cluster):
         """Whether Placement's used amounts do not contain this move yet (on the safe side)."""

@@ -167,6 +167,9 @@ class SimNova:
 
     def force_down(self, service_id, forced):
         self._act('force_down', service_id, forced)
+        if not forced and any(r.status == 'done' and r.source == service_id[3:]
+                              for r in self.records):
+            raise exception.Rejected('there are evacuations that are not cleaned up', 400)
         self._host(service_id).forced_down = forced
         self._fault('force_down', self.late_faults)
 

