@@ -38,9 +38,10 @@ def append(row):
     if not path:
         return
     path = pathlib.Path(path)
-    rows = [one for one in (load(path) if path.exists() else []) if one.what != row.what]
-    path.write_text(json.dumps([dataclasses.asdict(one) for one in [*rows, row]], indent=1) + '\n',
-                    encoding='utf-8')
+    rows = {one.what: one for one in (load(path) if path.exists() else [])}
+    rows[row.what] = row
+    path.write_text(json.dumps([dataclasses.asdict(one) for one in rows.values()], indent=1)
+                    + '\n', encoding='utf-8')
 
 
 def load(path):

@@ -50,11 +50,11 @@ class TableTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / 'rows.json'
             with mock.patch.dict(os.environ, {failures.VARIABLE: str(path)}):
-                for row in (failures.Row('a', 'alive', None, 'nothing', 'ran on'),
-                            failures.Row('it died', 'unclear', 1.0, '', ''), self.ROW):
+                for row in (failures.Row('it died', 'unclear', 1.0, '', ''),
+                            failures.Row('b', 'alive', None, 'nothing', 'ran on'), self.ROW):
                     failures.append(row)
-            self.assertEqual(['a', 'it died'], [row.what for row in failures.load(path)])
-            self.assertEqual(self.ROW, failures.load(path)[1])
+            self.assertEqual(['it died', 'b'], [row.what for row in failures.load(path)])
+            self.assertEqual(self.ROW, failures.load(path)[0])
 
     def test_nobody_asked_for_rows(self):
         with mock.patch.dict(os.environ):
