@@ -43,7 +43,7 @@ class StormTest(api_case.ApiTest):
         left = self.wait('the rest is named', lambda: len(self.found('unplaced')) == (
             len(names) - self.ROOM) and self.found('unplaced'), 60)
         for move in left.values():
-            self.assertRegex(move.reason, 'memory|MiB|room', move)
+            self.assertIn(f'1 host lacks MEMORY_MB ({self.SPARE})', move.reason)
         where = {s['id']: s['OS-EXT-SRV-ATTR:host'] for s in self.cloud.servers()}
         for ident, move in self.found('moved').items():
             self.assertEqual(self.SPARE, where[ident], move)
