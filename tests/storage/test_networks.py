@@ -56,11 +56,13 @@ class NetworksTest(unittest.TestCase):
         self.assertEqual({'silent'}, set(self.seen().values()))
         self.assertEqual({'open'}, set(self.seen(host='compute1').values()))
 
+    @base.all_only
     def test_the_cable_of_the_watcher_is_its_own(self):
         self.lab.cut('watch')
         self.assertEqual({'silent'}, set(self.seen().values()))
         self.assertEqual({'open'}, set(self.seen('ctl').values()))
 
+    @base.all_only
     def test_a_host_whose_processes_are_killed_refuses(self):
         self.lab.kill_host(HOST)
         self.assertEqual({'refused'}, set(self.seen().values()))
@@ -68,6 +70,7 @@ class NetworksTest(unittest.TestCase):
         self.lab.start_host(HOST)
         self.assertEqual({'open'}, set(self.seen().values()))
 
+    @base.all_only
     def test_ceph_is_on_the_storage_network_and_the_cloud_on_the_other(self):
         def beat():
             return self.lab.cloud().service(HOST)['updated_at']
