@@ -206,6 +206,8 @@ class Guard:
             if self.store.recovery(recovery.id).released_at is not None:
                 return f'another recovery of {host} was begun'
             fences = self._fences(host)
+            if not fences and self.lifted(recovery):
+                return ''               # what an earlier recovery had moved was looked at then
             reason = '' if recovery.wish == 'release' else self._uncleaned(
                 recovery, node, fences, well)
             if reason:

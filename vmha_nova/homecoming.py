@@ -63,6 +63,9 @@ class Homecoming:
         elif node is None:
             return ''
         elif self._back(recovery, node):
+            if self.settings.return_automatic and self.settings.return_becomes == 'ordinary' and (
+                    self._marked_spare(recovery.host)):
+                self.store.set_mark(recovery.host, spare=False)     # and so it is enabled
             self._released(recovery, 'in service again' if node.enabled else (
                 f'back, and disabled in Nova ({node.disabled_reason})'))
         elif self.settings.return_automatic and recovery.host in self._beats:
@@ -141,8 +144,7 @@ class Homecoming:
         host, becomes = node.host, self.settings.return_becomes
         if node.forced_down or node.enabled or not node.disabled_reason.startswith(DISABLED):
             return                      # somebody else has a hand in it
-        mark = self.store.marks().get(host)
-        spare = mark is not None and mark.spare
+        spare = self._marked_spare(host)
         if becomes == 'spare' or (becomes == 'as_before' and spare):
             # Noted first: killed in between, the node is still known to be ours to enable.
             self.store.set_mark(host, spare=True, parked=True)
@@ -155,6 +157,10 @@ class Homecoming:
             self.lead.step('enable', host, recovery.id, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it has come back', {}))[1])
         self.collector.refresh_services()
+
+    def _marked_spare(self, host):
+        mark = self.store.marks().get(host)
+        return mark is not None and mark.spare
 
     def _released(self, recovery, how):
         host, node = recovery.host, self.collector.snapshot.nodes.get(recovery.host)

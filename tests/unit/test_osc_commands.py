@@ -289,6 +289,31 @@ class CommandTest(osc_case.OscCase):
             self.run_command(recovery.Approve, 'compute1')
         self.assertIn('is over (partial): there is nothing to approve', str(raised.exception))
 
+    def test_all_that_wait_to_begin_are_approved_at_once(self):
+        self.add(*(api_case.recovery(host, state='held', resume=stage) for host, stage in (
+            ('c1', 'confirmed'), ('c2', 'confirmed'), ('c3', 'moving'), ('c4', 'fenced'))))
+        self.assertEqual(['c1', 'c2'], sorted(self.json(recovery.Approve, '--all')['approved']))
+        wishes = {r['host']: r['wish'] for r in self.make_client().recoveries()}
+        self.assertEqual(('approve', 'approve', '', ''),
+                         tuple(wishes[f'c{n}'] for n in range(1, 5)))
+
+    def test_one_that_ends_meanwhile_stops_no_other(self):
+        self.add(*(api_case.recovery(host, state='held', resume='confirmed')
+                   for host in ('c1', 'c2')))
+        act = client.Client.act
+
+        def late(self_, ident, action):
+            if self_.recovery(ident)['host'] == 'c1':
+                raise client.Conflict('it is over (dismissed)', 409)
+            return act(self_, ident, action)
+        with mock.patch.object(client.Client, 'act', late):
+            self.assertEqual(['c2'], self.json(recovery.Approve, '--all')['approved'])
+        self.assertIn('c1: it is over', self.err)
+
+    def test_one_or_all(self):
+        for argv in ((), ('compute1', '--all'), ('--all', '--wait')):
+            self.assertRaises(exceptions.CommandError, self.run_command, recovery.Approve, *argv)
+
     def test_acting_and_waiting(self):
         over = api_case.recovery('compute2', state='aborted', ended_at=NOW, reason='2 left')
         self.add(over)

@@ -157,7 +157,7 @@ class StormTest(Base):
         world.start()                   # another engine has no need to say it again
         world.settle(10)
         self.untouched(world)
-        for host, recovery in found.items():
+        for recovery in found.values():
             words = '3 of 5 hosts of the cloud have failed (c1, c2, c3), the limit is 2'
             self.assertIn(words, world.store.recovery(recovery.id).reason)
             self.assertIn(f'approve {recovery.id}', recovery.reason)

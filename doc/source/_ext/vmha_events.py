@@ -26,6 +26,11 @@ def events():
                  for state, meaning in states.RECOVERY.items())
     found.update((f'vmha.move.{state}', (MOVE, meaning))
                  for state, meaning in states.MOVE.items())
+    found['vmha.cloud.storm'] = 'storm', (
+        'Too many hosts have failed: recoveries are held until an operator approves.')
+    found['vmha.cloud.calm'] = 'storm', 'No recovery is held for a storm any more.'
+    found['vmha.cloud.no_spare'] = 'pool', 'No spare of a pool is free any more.'
+    found['vmha.cloud.spare_again'] = 'pool', 'There is a free spare again.'
     if unknown := {path.stem for path in SAMPLES.glob('*.json')} - found.keys():
         raise ValueError(f'samples of types that are not known: {", ".join(sorted(unknown))}')
     return found
