@@ -100,11 +100,12 @@ class StorageTest(case.RecoveryTest):
             return guest.records(opened.read(0, guest.SLOT * (guest.RING + 1)))
 
     def wait_recorded(self, *idents):
-        """Wait until the engine has on record who uses their disks."""
+        """Wait until the engine has on record who uses their disks, as they are in Nova now."""
         def recorded():
             known = self.store.disks()
-            return all(i in known and all(known[i].images.values()) or (
-                i in known and known[i].problem) for i in idents)
+            return all(i in known and (all(known[i].images.values()) or known[i].problem)
+                       and known[i].stamp.startswith(self.cloud.server(i)['updated'])
+                       for i in idents)
         self.wait('disks on record', recorded, 60)
 
     def assertGoesOn(self, ident, host=None):
