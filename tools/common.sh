@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154
 # What the scripts beside this one share; they source it. ``root`` is the checkout.
 
 # Print the first Python that is new enough and can make a virtual environment.

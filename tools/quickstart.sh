@@ -56,6 +56,7 @@ began=$(date +%s.%N)
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || exit 1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/vmha-lab
 log=$cache/project-venv.log
+# shellcheck source=tools/common.sh
 . "$root/tools/common.sh"
 
 say() { printf '[%6.1f s] %s\n' "$(awk "BEGIN { print $(date +%s.%N) - $began }")" "$*"; }
@@ -114,7 +115,7 @@ prepare_venv() {
     { "$uv" venv --python "$python" "$venv" \
         && VIRTUAL_ENV=$venv UV_HTTP_TIMEOUT=180 UV_SYSTEM_CERTS=true "$uv" pip install \
             --compile-bytecode --constraint "$constraints" --build-constraint "$constraints" \
-            --editable "$root[mysql]" requests rich
+            --editable "${root}[mysql,service]" requests rich
     } >>"$log" 2>&1 || fail 'could not make the Python environment of vmha_nova'
     touch "$venv/complete"
 }
@@ -126,7 +127,7 @@ flock 9 || exit 1
 : >"$log"
 prepare_system
 python=$(find_python) || fail 'no Python >= 3.11 with the modules venv and ensurepip'
-prepare_git
+prepare_git ""
 prepare_venv
 exec 9>&-
 export VMHA_QUICKSTART_BEGAN=$began PYTHONPATH=$root

@@ -11,7 +11,7 @@ usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage] [--all]
 Installs what is missing (on Debian, with apt-get, as root or through sudo), makes a virtual
 environment with tox in .tox-host, and runs tox. Without an option all four layers are run:
 
-  --lint         tox -e pep8: ruff, hacking, codespell; counts as one test
+  --lint         tox -e pep8: ruff, hacking, codespell, shellcheck, bashate; counts as one test
   --unit         tox -e py3: the unit tests and the scenarios
   --functional   tox -e functional: tests that start the real processes
   --storage      tox -e storage: the same on a cloud with Ceph and libvirt, whose hosts lose power
@@ -29,7 +29,7 @@ Environment: PYTHON names the interpreter to use.
 EOF
 }
 
-lint= unit= functional= storage=
+lint='' unit='' functional='' storage=''
 for option in "$@"; do
     case $option in
         --lint) lint=yes ;;
@@ -41,7 +41,7 @@ for option in "$@"; do
         *) echo "unknown option: $option" >&2; usage >&2; exit 2 ;;
     esac
 done
-left_out=
+left_out=''
 if [ -z "$lint$unit$functional$storage" ]; then
     lint=yes unit=yes functional=yes
     if [ "$(id -u)" -eq 0 ]; then storage=yes; else left_out=storage; fi
@@ -54,6 +54,7 @@ exec </dev/null
 cd "$(dirname "$0")/.." || exit 2
 root=$PWD
 host=$root/.tox-host
+# shellcheck source=tools/common.sh
 . "$root/tools/common.sh"
 passed=0
 failed=0
@@ -73,6 +74,7 @@ stop() {
     finish
 }
 
+# shellcheck disable=SC2329
 interrupted() {
     printf '\nERROR: interrupted\n%d passed, %d failed\n' "$passed" "$((failed + 1))"
     exit 130
@@ -123,6 +125,8 @@ prepare_tox() {
     fi
     say "making $host with $python"
     rm -rf "$host"
+    # Either failure is one.
+    # shellcheck disable=SC2015
     "$python" -m venv "$host" \
         && "$host/bin/python" -m pip install --quiet --disable-pip-version-check \
             -c tools/constraints.txt tox \

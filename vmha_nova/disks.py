@@ -47,12 +47,12 @@ def osds_of(host: str, nodes: typing.Mapping[str, model.ComputeNode],
     Names are the same when they are equal, or when one is the other without its domain and no
     second host has that short name.
     """
-    return osds_by_host(nodes, storage).get(host, ())
+    return by_host(nodes, storage).get(host, ())
 
 
-def osds_by_host(nodes: typing.Mapping[str, model.ComputeNode], storage: model.StorageMap
-                 ) -> dict[str, tuple[model.Osd, ...]]:
-    """Host -> its OSDs, of all hosts that have some."""
+def by_host(nodes: typing.Mapping[str, model.ComputeNode],
+            storage: model.StorageMap) -> dict[str, tuple[model.Osd, ...]]:
+    """Host -> its OSDs, as osds_of gives them, of all hosts that have some."""
     by_bucket = collections.defaultdict(list)
     for osd in storage.osds:
         by_bucket[osd.bucket].append(osd)
@@ -99,7 +99,7 @@ def addresses(nodes: typing.Mapping[str, model.ComputeNode], storage: model.Stor
             else:
                 problems.append(f'[ceph] host_addresses: {text!r} of {host} is no IP address that '
                                 'tells hosts apart')
-    for host, osds in osds_by_host(nodes, storage).items():
+    for host, osds in by_host(nodes, storage).items():
         for ip in {ip for osd in osds for ip in osd.addresses}:
             claims[address(ip)].add(host)
     for node in nodes.values():
@@ -143,20 +143,33 @@ def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
     return model.OsdState(what, text, seen_at)
 
 
-def fill_without(nodes: typing.Mapping[str, model.ComputeNode], storage: model.StorageMap,
-                 usage: typing.Mapping[int, tuple[int, int]]) -> dict[str, float]:
-    """How full the storage is once what a host's OSDs hold is made anew on the others.
+def unmeasured(storage: model.StorageMap,
+               usage: typing.Mapping[int, tuple[int, int]]) -> tuple[int, ...]:
+    """OSDs that hold data, by id, of which it is not known how much they have room for."""
+    return tuple(sorted(o.id for o in storage.osds
+                        if o.inside and not usage.get(o.id, (0, 0))[0]))
 
-    ``usage``: OSD -> (size, used), of one unit. Of hosts without OSDs nothing is said; 1.0 is
-    full, and so is a storage that would be gone as a whole.
+
+def fill_without(groups: typing.Mapping[str, typing.Iterable[model.Osd]],
+                 storage: model.StorageMap, usage: typing.Mapping[int, tuple[int, int]],
+                 ) -> dict[str, float | None]:
+    """How full the storage is once what some OSDs hold is made anew on the others.
+
+    :param groups: name -> OSDs that are lost together
+    :param usage: OSD -> (size, used), of one unit
+
+    Name -> the share: 1.0 is full, and so is a storage that would be gone as a whole; None: not
+    known, because that is not known of some OSD. Of groups that hold no data nothing is said.
     """
-    sizes = {o.id: usage[o.id] for o in storage.osds if o.inside and o.id in usage}
-    total, used = (sum(pair[at] for pair in sizes.values()) for at in (0, 1))
+    inside = {o.id for o in storage.osds if o.inside}
+    known = not unmeasured(storage, usage)
+    total, used = (sum(usage[i][at] for i in inside) if known else 0 for at in (0, 1))
     found = {}
-    for host, osds in osds_by_host(nodes, storage).items():
-        lost = sum(sizes[o.id][0] for o in osds if o.id in sizes)
-        if lost:
-            found[host] = used / (total - lost) if total > lost else 1.0
+    for name, osds in groups.items():
+        ids = inside & {o.id for o in osds}
+        if ids:
+            lost = sum(usage[i][0] for i in ids) if known else 0
+            found[name] = (used / (total - lost) if total > lost else 1.0) if known else None
     return found
 
 

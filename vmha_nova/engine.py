@@ -283,8 +283,9 @@ class Engine:
     def end_maintenance(self, view):
         """End maintenance whose time is over."""
         for host, mark in view.marks.items():
-            if mark.maintenance and marks.expired(mark, self.clock()):
-                self.store.set_mark(host, maintenance=False)
+            now = self.clock()
+            if mark.maintenance and marks.expired(mark, now) and (
+                    self.store.end_maintenance(self.term, host, now)):
                 self.store.note('info', 'maintenance', f'{host}: the time of its maintenance is '
                                 'over, it is looked after again', host=host)
                 LOG.info('%s: the time of its maintenance is over', host)

@@ -54,3 +54,11 @@ class InvalidTransition(VmhaError):
 
 class StoreUnavailable(VmhaError):
     """The database did not take or give what was asked."""
+
+
+class StoreBusy(StoreUnavailable):
+    """Others wrote the same at the same time, and this was undone; it may work at once."""
+
+
+class StoreRefused(StoreUnavailable):
+    """What was given does not fit into the database; it never will."""

@@ -169,7 +169,8 @@ class Homecoming:
             self.lead.step('force_up', host, recovery.id, lambda: (
                 'not_ours', 'somebody else has put it up', {}))
         # So that a new failure counts as new.
-        self.store.set_recovery(self.lead.term, recovery.id, released_at=self.clock(), wish='')
+        self.store.set_recovery(self.lead.term, recovery.id, released_at=self.clock(),
+                                answered='release')
         self._beats.pop(host, None)
         LOG.info('%s is %s', host, how)
 

@@ -69,70 +69,68 @@ def probe(conf, seconds=10.0):
                     f'{host.hostname}:{host.port}: {str(e).splitlines()[0] or e!r}') from e
 
 
-def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None):
-    """Report a host as down, once, as a monitoring system does.
+def host_down(host, reason, source, evidence=None, detected_at=None):
+    """The payload of a host-down notification.
 
-    :raises Unreachable: the message bus did not take it
+    :param detected_at: datetime with a zone; None: now
     """
-    sender = HostDownSender(conf)
-    try:
-        sender.send(host, reason, source, evidence, detected_at)
-    finally:
-        sender.close()
+    detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
+    return {'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
+            'detected_at': detected_at.isoformat()}
 
 
-class _Strict(oslo_transport.NotificationTransport):
-    """A transport that remembers what the drivers of oslo.messaging only log."""
+class _Bus(oslo_transport.NotificationTransport):
+    """A transport that remembers what went wrong: oslo.messaging's drivers only log it."""
 
     def __init__(self, bus):
         super().__init__(bus._driver)
         self.error = None
 
-    def _send_notification(self, target, ctxt, message, version, retry=None):
+    def _send_notification(self, target, *args, **values):
         try:
-            super()._send_notification(target(exchange=EXCHANGE), ctxt, message, version, retry)
+            super()._send_notification(target(exchange=EXCHANGE), *args, **values)
         except Exception as e:          # of any library below
-            self.error = e
+            self.error = e              # not raised: the driver would log the whole message
 
 
 class HostDownSender:
     """Reports hosts as down, over one connection. For one thread at a time.
 
-    :param seconds: how long send() waits for the message bus. A connection that was lost waits
-        for its broker inside the library, for ever: it is left to a thread then, which delivers
-        what it has once the broker is back, and send() fails at once until it has.
-    :raises ConfigurationError: there is no address of a message bus
+    :param seconds: how long send() waits for the message bus, None: for as long as it takes. A
+        connection that was lost waits for its broker inside the library, for ever: it is left to
+        a thread then, which delivers what it has once the broker is back, and send() fails at
+        once until it has.
+    :param retry: how often one is tried again
+    :raises ConfigurationError: there is no usable address
     """
 
-    def __init__(self, conf, seconds=10.0):
+    def __init__(self, conf, seconds=10.0, retry=0):
         self._conf = conf
         self._seconds = seconds
+        self._retry = retry
         self._sending = None
         self._bus = None
         transport(conf, conf.notifications.transport_url)
 
     def send(self, host, reason, source, evidence=None, detected_at=None):
-        """Send one report; once this returns, the broker has it on its disk.
+        """Send one report; once this returns, the broker has confirmed that it has it.
 
         The same report may be sent again, with the same ``detected_at``: it counts once.
 
         :raises Unreachable: it may not have been sent
         """
-        detected_at = detected_at or datetime.datetime.now(datetime.timezone.utc)
-        payload = {'host': host, 'reason': reason, 'source': source, 'evidence': evidence or {},
-                   'detected_at': detected_at.isoformat()}
         if self._sending is not None and self._sending.is_alive():
-            raise exception.Unreachable('the message bus has not answered yet')
+            raise exception.Unreachable('it has not answered yet')
         errors = []
-        self._sending = threading.Thread(target=self._send, args=(source, payload, errors),
-                                         name='host-down', daemon=True)
+        self._sending = threading.Thread(
+            target=self._send, name='host-down', daemon=True,
+            args=(source, host_down(host, reason, source, evidence, detected_at), errors))
         self._sending.start()
         self._sending.join(self._seconds)
         if self._sending.is_alive():
-            raise exception.Unreachable(
-                f'the message bus has not answered for {self._seconds:.0f} s')
+            raise exception.Unreachable(f'it has not answered for {self._seconds:g} s')
         if errors:
-            raise exception.Unreachable((str(errors[0]).splitlines() or [repr(errors[0])])[0])
+            raise exception.Unreachable(_words(errors[0])) from errors[0]
 
     def close(self):
         """Disconnect; who is still waiting for its broker is left alone."""
@@ -142,11 +140,12 @@ class HostDownSender:
     def _send(self, source, payload, errors):
         try:
             if self._bus is None:
-                self._bus = _Strict(transport(
+                self._bus = _Bus(transport(
                     self._conf, self._conf.notifications.transport_url, durable=True))
             self._bus.error = None
-            oslo_messaging.Notifier(self._bus, publisher_id=source, driver='messagingv2',
-                                    topics=[TOPIC], retry=0).error({}, HOST_DOWN, payload)
+            oslo_messaging.Notifier(
+                self._bus, publisher_id=source, driver='messagingv2', topics=[TOPIC],
+                retry=self._retry).error({}, HOST_DOWN, payload)
             if self._bus.error is not None:
                 raise self._bus.error
         except Exception as e:
@@ -158,8 +157,38 @@ class HostDownSender:
         try:
             if bus is not None:
                 bus.cleanup()
-        except Exception as e:
-            LOG.debug('the connection for reports: %s', e)
+        except Exception as e:              # what is confirmed is confirmed
+            LOG.debug('the connection for host-down notifications: %s', e)
+
+
+def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
+    """Report a host as down, as a monitoring system does.
+
+    Returns once the broker has confirmed that it has the message. A broker that is silent can
+    hold this up for two minutes.
+
+    :param retry: how often it is tried again
+    :raises ConfigurationError: there is no usable address
+    :raises Unreachable: the broker did not confirm it
+    """
+    sender = HostDownSender(conf, seconds=None, retry=retry)
+    try:
+        sender.send(host, reason, source, evidence, detected_at)
+    except exception.Unreachable as e:
+        raise exception.Unreachable(f'message bus: {e}') from e.__cause__
+    finally:
+        sender.close()
+
+
+def _words(error):
+    """What is wrong; MessageDeliveryFailure says 'unable to connect' of everything, and kombu's
+    errors say nothing where there are no words below.
+    """
+    if isinstance(error, oslo_messaging.MessageDeliveryFailure) and error.__context__:
+        error = error.__context__
+    while not str(error) and error.__context__:
+        error = error.__context__
+    return str(error) or type(error).__name__
 
 
 def parse_host_down(payload):
@@ -206,6 +235,9 @@ class _Endpoint:
         except (ValueError, TypeError, KeyError, AttributeError) as e:
             return self.drop(f'a message of type {str(event_type)[:80]!r} from '
                              f'{str(publisher_id)[:80]!r} makes no sense and was dropped: {e}')
+        except exception.StoreRefused as e:     # it would come back for ever
+            return self.drop(f'a message of type {str(event_type)[:80]!r} from '
+                             f'{str(publisher_id)[:80]!r} cannot be stored and was dropped: {e}')
         except exception.StoreUnavailable as e:
             return self._requeue(e)
         return oslo_messaging.NotificationResult.HANDLED

@@ -182,6 +182,10 @@ class Limits:
     aggregate_percent: float = 0.0
     rate: int = 4                               # within ten minutes
 
+    def worth(self, source: str) -> str:
+        """What a report of a source is worth: act, confirm or ignore."""
+        return self.trust.get(source, self.trust.get('default', 'confirm'))
+
 
 @dataclasses.dataclass(frozen=True)
 class Failed:
@@ -483,7 +487,7 @@ class Capacity:
     placeable: int
     unplaced: int
     unprotectable: int
-    fits: bool
+    fits: bool | None
     storage_fill: float | None
     protection: str
     protection_reason: str

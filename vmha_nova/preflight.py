@@ -341,28 +341,33 @@ def _space(facts):
     """Whether the copies that die with a host can be made anew on the others."""
     if facts.usage is None or facts.storage is None:
         return
-    sizes, used = collections.Counter(), 0
+    buckets = collections.defaultdict(list)
     for osd in facts.storage.osds:
-        if osd.inside and osd.bucket and osd.id in facts.usage:
-            sizes[osd.bucket] += facts.usage[osd.id][0]
-            used += facts.usage[osd.id][1]
-    total = sum(sizes.values())
-    fill = {host: used / (total - size) for host, size in sizes.items() if total > size}
-    worse = [host for host, share in fill.items() if share > disks.FULL]
+        if osd.inside and osd.bucket:
+            buckets[osd.bucket].append(osd)
+    unknown = disks.unmeasured(facts.storage, facts.usage)
+    if unknown:
+        yield Finding(
+            WARNING, f'how much is on {_some(f"osd.{n}" for n in unknown)} is not known',
+            'whether the copies that die with a host fit on the others cannot be checked',
+            'see whether they run: ceph osd df')
+    fill = disks.fill_without(buckets, facts.storage, facts.usage)
+    worse = [] if unknown or len(buckets) < 2 else [
+        host for host, share in fill.items() if share > disks.FULL]
     if worse:
         yield Finding(
             ERROR, f'without one of {_some(worse)} the storage would be up to '
             f'{max(fill.values()):.0%} full',
             'above 90 % Ceph makes no copies anew, above 95 % it takes no write, of nobody',
             'add disks, or delete data')
-    hosts = len(sizes)
+    hosts = len(buckets)
     for name in facts.pools.all:
         pool = facts.storage.pools.get(name)
         # A pool with copies to spare, as one of boot images on every host, can do without.
         if pool and 0 < hosts <= pool.size and hosts - 2 < pool.min_size:
             yield Finding(
                 WARNING, f'pool {name} wants {pool.size} copies, and OSDs are on '
-                f'{_count(sizes, "host")}',
+                f'{_count(buckets, "host")}',
                 'after the loss of one, copies cannot be made anew; when a second one is lost, '
                 'guests hang', 'add a host with disks')
 

@@ -5,15 +5,12 @@ has not changed is not written again; after a change of the lead everything is, 
 """
 
 import itertools
-import logging
 
 from vmha_nova import capacity
 from vmha_nova.db import snapshot
 from vmha_nova import decide
-from vmha_nova import exception
 from vmha_nova import marks
 
-LOG = logging.getLogger(__name__)
 LOOK = 1.0                              # seconds between looks for changes
 INFO = 5.0                              # seconds between notes that nothing has changed
 SLICE = 20                              # hosts checked before others get their turn
@@ -114,20 +111,18 @@ class Recorder:
                     now - self._checked_at).total_seconds() < self._interval:
                 return LOOK
             self._checked_at, self._checked = now, set()
-            try:
-                fills = self._storage.fills(cluster)
-            except exception.VmhaError as e:
-                LOG.info('how full the storage is cannot be read: %s', e)
-                fills = {}
             self._check = capacity.check(
                 self._storage.foreseen(cluster), self._policy, now,
-                self._storage.protections(cluster), fills)
-        found = list(itertools.islice(self._check, SLICE))
+                self._storage.protections(cluster), self._storage.fills(cluster))
+        # One that breaks, or of which something could not be written, is not gone on with: it
+        # would end as if all hosts had been through.
+        check, self._check = self._check, None
+        found = list(itertools.islice(check, SLICE))
         self._snapshots.write_capacity(term, found)
         self._checked.update(c.host for c in found)
         if found:
+            self._check = check
             return 0.0
         self._snapshots.write_capacity(
             term, (), self._snapshots.capacities() - self._checked)
-        self._check = None
         return LOOK

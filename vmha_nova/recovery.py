@@ -76,10 +76,10 @@ class Work:
             if recovery.wish and (recovery.wish != 'release' or recovery.released_at is not None):
                 self._after_the_end(recovery)
             return
-        if recovery.wish == 'release':
-            self._refuse(recovery, 'it is under way; abort it first')
+        if recovery.wish in ('release', 'retry'):
+            recovery = self._refuse(recovery, 'it is under way; abort it first')
         if recovery.wish == 'approve':
-            recovery = self._set(recovery, wish='', approved=True)
+            recovery = self._set(recovery, answered='approve', approved=True)
         if recovery.wish == 'abort':
             step = self._abort(recovery)
         else:
@@ -100,9 +100,11 @@ class Work:
         """Name what goes where, and what cannot; then make sure that the host writes no more."""
         rows = self.store.moves(recovery.id)
         report = self._watch(recovery, cluster)
+        now = self.clock()
         # An operator who insists knows better than its heartbeats, as long as nobody had to wait.
-        if recovery.state == 'held' or not report.forced:
-            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        if recovery.state == 'held' or not (verdict.at_once(report, now, self.settings) or (
+                report.forced and self._at_work(recovery))):
+            found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings, now)
             if found.what == verdict.ALIVE:
                 if self.jobs.running(('fence', recovery.id)):
                     return None         # it ends first: what it has done is taken back then
@@ -140,6 +142,10 @@ class Work:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
         return Go('fenced', f'fenced by {self.fence.name}')
 
+    def _at_work(self, recovery):
+        """Whether this engine has begun, and has not stopped since."""
+        return any(self.jobs.under_way((kind, recovery.id)) for kind in ('disks', 'fence'))
+
     def begun(self, recovery):
         """Whether something was done already that is not to be stopped half way."""
         return recovery.stage != 'confirmed' or bool(self.store.steps(recovery.id, 'fence'))
@@ -151,21 +157,10 @@ class Work:
         excess = self.storm.get(recovery.host)
         if excess is not None and not recovery.approved:
             return storm.waits_for_word(excess, recovery.id)
-        if reason := '' if recovery.approved else self._flaps(recovery):
+        if not recovery.approved and (reason := storm.flaps(
+                recovery, self.store.recoveries(host=recovery.host), self.settings.flap_window)):
             return reason
         return states.paused(pause) if pause.paused else ''
-
-    def _flaps(self, recovery):
-        """Why a host that has failed again needs an operator's word first; ''."""
-        for last in self.store.recoveries(host=recovery.host):
-            if last.released_at is None or last.state == 'dismissed' or last.id == recovery.id:
-                continue
-            served = (recovery.created_at - last.released_at).total_seconds()
-            if 0 < served < self.settings.flap_window:
-                return (f'{recovery.host} has failed again after {served:.0f} s in service: look '
-                        'why before its instances are moved once more; approve with "openstack '
-                        f'vmha recovery approve {recovery.id}"')
-        return ''
 
     def take_down(self, recovery, cluster, others):
         """Tell Nova that the host is down, and list once more what was on it."""
@@ -210,7 +205,8 @@ class Work:
         if all(m.state in states.MOVE_FINAL for m in rows):
             return self._finish(recovery, cluster, rows)
         report = self._watch(recovery, cluster)
-        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings)
+        found = verdict.again(report, cluster.nodes.get(recovery.host), self.settings,
+                              self.clock())
         if found.what == verdict.DEAD and recovery.approved:
             recovery = self._set(recovery, approved=False)      # of heartbeats that are no more
         if found.what == verdict.ALIVE and not (recovery.approved or report.forced):
@@ -443,13 +439,14 @@ class Work:
         again = ('failed',) if recovery.state == 'partial' else ('failed', 'left')
         self._change(recovery, rows, {
             m.id: moves.retry(m, now) for m in rows if m.state in again})
-        self._set(recovery, wish='', ended_at=None, reason="tried again at an operator's wish",
+        self._set(recovery, answered='retry', ended_at=None,
+                  reason="tried again at an operator's wish",
                   state='moving' if recovery.state == 'partial' else 'confirmed')
 
     def _refuse(self, recovery, answer):
         self.store.note('warning', 'wish', f'recovery {recovery.id}: {recovery.wish} is not '
                         f'possible: {answer}', host=recovery.host, recovery_id=recovery.id)
-        self._set(recovery, wish='')
+        return self._set(recovery, answered=recovery.wish)
 
     def _watch(self, recovery, cluster):
         """The report of this recovery, with the heartbeats that have come since."""
@@ -477,7 +474,8 @@ class Work:
         if step.state == 'fenced':      # an approval to begin is none to go on whatever comes
             values.update(approved=False)
         if over:
-            values.update(ended_at=self.clock(), wish='')
+            values.update(ended_at=self.clock(),
+                          answered='abort' if step.state == 'aborted' else '')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
         if step.state == 'dismissed' and not self.guard.begun(recovery.host):

@@ -386,9 +386,15 @@ class Storage:
         return {host: _protection(*known.get(host, ((), False))) for host in cluster.nodes}
 
     def fills(self, cluster):
-        """Host -> how full the storage is without it (disks.fill_without)."""
-        usage = {n['id']: (n['kb'], n['kb_used']) for n in self.ceph.ask('osd df')['nodes']}
-        return disks.fill_without(cluster.nodes, self.map, usage) if self.map else {}
+        """Host -> how full the storage is without it (disks.fill_without); None: not known."""
+        if self.map is None:
+            return dict.fromkeys(cluster.nodes)
+        try:
+            usage = {n['id']: (n['kb'], n['kb_used']) for n in self.ceph.ask('osd df')['nodes']}
+        except exception.VmhaError as e:
+            LOG.info('how full the storage is cannot be read: %s', e)
+            usage = {}
+        return disks.fill_without(disks.by_host(cluster.nodes, self.map), self.map, usage)
 
     def covered(self, cluster, host, plan):
         """The ids of the instances of a host for which a fence by this plan will be enough.

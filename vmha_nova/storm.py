@@ -84,6 +84,24 @@ def waits_for_word(excess: Excess, recovery_id: str) -> str:
             'all that wait with "openstack vmha recovery approve --all"')
 
 
+def flaps(recovery: model.Recovery, earlier: typing.Iterable[model.Recovery],
+          window: float) -> str:
+    """Why a host that has failed again needs an operator's word first; ''.
+
+    :param earlier: recoveries of the host; this one may be among them
+    :param window: seconds in service after which a failure is a new one
+    """
+    for last in earlier:
+        if last.released_at is None or last.state == 'dismissed' or last.id == recovery.id:
+            continue
+        served = (recovery.created_at - last.released_at).total_seconds()
+        if 0 < served < window:
+            return (f'{recovery.host} has failed again after {served:.0f} s in service: look why '
+                    'before its instances are moved once more; approve with "openstack vmha '
+                    f'recovery approve {recovery.id}"')
+    return ''
+
+
 def loud(found: typing.Mapping[str, Excess]) -> str:
     """A storm in one sentence."""
     texts = dict.fromkeys(found[host].text for host in sorted(found))

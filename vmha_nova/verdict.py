@@ -36,8 +36,7 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
     ``failure.evidence`` may carry ``baseline`` (the heartbeat seen when the report was first
     looked at) and ``beats`` (how often it has changed since): see watch().
     """
-    trust = 'act' if failure.forced else policy.trust.get(
-        failure.source, policy.trust.get('default', 'confirm'))
+    trust = 'act' if failure.forced else policy.worth(failure.source)
     if trust == 'ignore':
         return Verdict(DISMISS, f'reports from {failure.source} are ignored ([detection] trust)')
     node = cluster.nodes.get(failure.host)
@@ -46,6 +45,13 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
     if node.maintenance and not failure.forced:
         return Verdict(DISMISS, f'{failure.host} is in maintenance; end it with '
                                 f'"openstack vmha host set {failure.host} --no-maintenance"')
+    if failure.forced and not at_once(failure, now, policy):
+        found = again(failure, node, policy, now)
+        if found.what == ALIVE:
+            return Verdict(ALIVE, f'{found.reason}, and the report by force had to wait; if its '
+                                  'guests are certainly off, report it again with force')
+        if found.what == WAIT:
+            return found
     if trust == 'act':
         beat = node.heartbeat
         if not failure.forced and beat and failure.detected_at and (
@@ -61,17 +67,33 @@ def judge(failure: model.HostFailure, cluster: model.Cluster, policy: model.Poli
     return _witnesses(failure, node, cluster, policy, osds)
 
 
-def again(failure: model.HostFailure, node: model.ComputeNode | None,
-          policy: model.Policy) -> Verdict:
+def at_once(failure: model.HostFailure, now: datetime.datetime, policy: model.Policy) -> bool:
+    """Whether a forced report is acted on whatever the heartbeats say: it had not to wait.
+
+    What an operator knew when a pause began, or when no engine ran, may be true no longer. Nor
+    is much known of a report from the future.
+    """
+    return failure.forced and abs(
+        (now - failure.received_at).total_seconds()) <= policy.heartbeat_silence
+
+
+def again(failure: model.HostFailure, node: model.ComputeNode | None, policy: model.Policy,
+          now: datetime.datetime) -> Verdict:
     """Whether a host once taken for dead still is, by the beats since it was reported."""
     beats, beat = failure.evidence.get('beats', 0), node and node.heartbeat
-    if not beats or not beat or (
+    # The word of an operator, and not silence, was the reason to act on a forced report: with no
+    # beat counted yet its host may live all the same.
+    unheard = failure.forced and not at_once(failure, now, policy)
+    if not (beats or unheard) or not beat or (
             beat.looked_at - beat.changed_at).total_seconds() >= policy.heartbeat_silence:
         return Verdict(DEAD, f'no heartbeats of {failure.host}')
-    if beats < ALIVE_BEATS:
-        return Verdict(WAIT, f'a heartbeat of {failure.host} has come since it was reported: '
-                             'waiting whether there are more')
-    return Verdict(ALIVE, f'{failure.host} sends heartbeats: it is alive')
+    if beats >= ALIVE_BEATS:
+        return Verdict(ALIVE, f'{failure.host} sends heartbeats: it is alive')
+    if unheard:
+        return Verdict(WAIT, f'the report by force had to wait: waiting whether the heartbeat of '
+                             f'{failure.host} has stopped')
+    return Verdict(WAIT, f'a heartbeat of {failure.host} has come since it was reported: '
+                         'waiting whether there are more')
 
 
 def _unknown(failure, cluster):

@@ -33,7 +33,7 @@ class PauseTest(api_case.ApiTest):
                     'plan show --host compute1', 'event list', 'status')
         for ran in self.all_of([('reader', words.split()) for words in commands]):
             with self.subTest(words=ran.words):
-                self.assertSaid('recoveries are paused by admin (switch work)', ran)
+                self.assertSaid('recoveries are paused by admin: switch work', ran)
         self.assertIn('it would wait: ', self.planned(self.SOURCE)[1])
         self.assertEqual([], self.store.recoveries())
         self.assertFalse(self.cloud.service(self.SOURCE)['forced_down'])

@@ -81,7 +81,7 @@ def ensure_venv(progress):
 
 def _build(folder, log):
     """Make the environment."""
-    uv = _uv(log)
+    uv = uv_program(log)
     run([uv, 'venv', *_OPTIONS, '--python', interpreter(), folder], log, 120)
     env = dict(os.environ, VIRTUAL_ENV=str(folder), UV_HTTP_TIMEOUT='180',
                UV_SYSTEM_CERTS='true')          # those apt and pip trust, too
@@ -91,8 +91,11 @@ def _build(folder, log):
         raise LabError(f'the installation has no nova-compute: see {log}')
 
 
-def _uv(log):
-    """Path of a uv: the one that is installed, or one in an environment of its own."""
+def uv_program(log):
+    """Path of a uv: the one that is installed, or one in an environment of its own.
+
+    :param log: a file for what pip says, if it must be installed
+    """
     found = shutil.which('uv')
     if found:
         return found

@@ -28,7 +28,7 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CEPH_ACTS = ('add', 'remove_range')
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead', 'save_clients', 'save_disks', 'turn')
+          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn')
 
 
 class Killed(BaseException):

@@ -1,5 +1,6 @@
 """The API as a whole: who is let in, what is said when something is wrong, what needs no token."""
 
+import os
 import re
 import unittest.mock
 
@@ -89,6 +90,42 @@ class PersonaTest(api_case.ApiCase):
         self.assertEqual(1, len(self.get('/v1/failures')['failures']))
         self.post('/v1/failures', body, 'admin', 202)
 
+    def report(self, persona, status, **values):
+        return self.post('/v1/failures', {'failure': dict(values, host='compute2')}, persona,
+                         status)
+
+    def test_the_name_of_a_source_that_is_acted_upon_is_no_way_around_that(self):
+        self.conf.set_override('trust', {'default': 'confirm', 'cutter': 'act', 'old': 'ignore'},
+                               'detection')
+        self.start()
+        detail = self.detail(self.report('service', 403, source='cutter'))
+        self.assertIn('vmha:failures:source', detail)
+        self.assertIn('what cutter reports is acted on unchecked', detail)
+        self.assertIn('role:admin', detail)
+        self.assertEqual(1, len(self.store.failures()))
+        for persona, source in (('service', 'pinger'), ('service', 'old'), ('admin', 'cutter'),
+                                ('system_admin', 'cutter')):
+            with self.subTest(persona=persona, source=source):
+                self.store.set_failure(3, self.store.failures()[-1].id, 'accepted')
+                made = self.report(persona, 202, source=source)['failure']
+                self.assertEqual(source, made['source'])
+
+    def test_nor_is_no_name_at_all(self):
+        for trust in ({'operator': 'act'}, {'default': 'act', 'other': 'confirm'}):
+            with self.subTest(trust):
+                self.conf.set_override('trust', trust, 'detection')
+                self.start()
+                self.assertIn('what operator reports', self.detail(self.report('service', 403)))
+                self.report('service', 200 if 'default' in trust else 202, source='other')
+
+    def test_whose_word_is_acted_upon_can_be_set(self):
+        with open(f'{self.folder}/policy.yaml', 'w') as file:
+            file.write('"vmha:failures:source": "rule:admin or user_id:id-of-service"\n')
+        self.conf.set_override('policy_file', file.name, 'oslo_policy')
+        self.conf.set_override('trust', {'cutter': 'act'}, 'detection')
+        self.start()
+        self.report('service', 202, source='cutter')
+
     def test_the_rights_come_before_what_is_asked(self):
         """Who may not ask learns nothing: neither what there is nor what would be right."""
         for path in ('/v1/hosts/nowhere', '/v1/recoveries/none', '/v1/hosts?limit=none',
@@ -104,13 +141,13 @@ class PolicyTest(api_case.ApiCase):
         for rule in policies.list_rules():
             if isinstance(rule, policy.DocumentedRuleDefault):
                 documented[rule.name] = {(o['method'], o['path']) for o in rule.operations}
-        force = documented.pop('vmha:failures:force')
+        more = documented.pop('vmha:failures:force') | documented.pop('vmha:failures:source')
         used = {}
         for route in table():
             if route.policy:
                 used.setdefault(route.policy, set()).add((route.method, route.path))
         self.assertEqual(documented, used)
-        self.assertLessEqual(force, {(r.method, r.path) for r in table()})
+        self.assertLessEqual(more, {(r.method, r.path) for r in table()})
 
     def test_a_domain_is_no_scope(self):
         enforcer = policies.enforcer(self.conf)
@@ -127,6 +164,35 @@ class PolicyTest(api_case.ApiCase):
         self.assertIn('it wants (role:admin or role:auditor or role:service)',
                       self.detail(self.get('/v1/hosts', 'reader', 403)))
         self.get('/v1/hosts')
+
+    def rules(self, text):
+        with open(f'{self.folder}/policy.yaml', 'w') as file:
+            file.write(text)
+        self.conf.set_override('policy_file', file.name, 'oslo_policy')
+
+    def test_rules_that_make_no_sense_keep_it_from_starting(self):
+        for text, words in (
+                ('"vmha:pause:update": "rule:nope"', 'vmha:pause:update'),
+                ('"alias": "role:a or rule:nope"\n"vmha:pause:update": "rule:alias"', 'alias'),
+                ('"reader": "rule:reader"', 'reader'), ('"reader": 5', 'policy_file'),
+                ('- reader', 'policy_file')):
+            with self.subTest(text):
+                self.rules(text)
+                with self.assertRaisesRegex(exception.ConfigurationError, words) as caught:
+                    self.start()
+                self.assertIn('policy.yaml', str(caught.exception))
+                self.assertNotIn('\n', str(caught.exception))
+
+    def test_a_rule_that_vanishes_while_it_runs(self):
+        """The file is read again when it changes; nobody is let in by what is not there."""
+        self.rules('"auditors": "role:auditor"\n"vmha:pause:update": "rule:auditors"\n')
+        self.start()
+        self.assertIn('it wants role:auditor,',
+                      self.detail(self.put('/v1/pause', BODIES['vmha:pause:update'], status=403)))
+        self.rules('"vmha:pause:update": "rule:auditors and rule:old-ones"\n')
+        os.utime(f'{self.folder}/policy.yaml', (4e9, 4e9))
+        self.assertIn('it wants (rule:auditors and rule:old-ones),',
+                      self.detail(self.put('/v1/pause', BODIES['vmha:pause:update'], status=403)))
 
 
 class VersionTest(api_case.ApiCase):
@@ -215,6 +281,15 @@ class ErrorTest(api_case.ApiCase):
               self.assertLogs('vmha_nova.api', 'ERROR') as logs):
             error = self.error(self.call('GET', '/v1/hosts'), 503)
         self.assertIn('The database does not answer', error['detail'])
+        self.assertNotIn('db.internal', error['detail'])
+        self.assertIn('db.internal', logs.output[0])
+
+    def test_what_the_database_cannot_take(self):
+        with (unittest.mock.patch.object(self.store, 'pause', side_effect=(
+                exception.StoreRefused('database: (1406) Data too long at db.internal:3306'))),
+              self.assertLogs('vmha_nova.api', 'ERROR') as logs):
+            error = self.error(self.call('PUT', '/v1/pause', {'pause': {'paused': True}}), 400)
+        self.assertIn('too long', error['detail'])
         self.assertNotIn('db.internal', error['detail'])
         self.assertIn('db.internal', logs.output[0])
 

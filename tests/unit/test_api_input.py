@@ -125,6 +125,31 @@ class BodyTest(BodyCase):
         self.send(b'nonsense', 200, path='/v1/hosts', method='GET')
 
 
+class CostTest(BodyCase):
+    """No body takes long to be refused. Seconds of the processor, with room for a slow machine."""
+
+    def assertCheap(self, data, words, path='/v1/plans'):
+        begin = time.process_time()
+        self.assertIn(words, self.send(data, path=path))
+        self.assertLess(time.process_time() - begin, 1.5)
+
+    def test_a_list_whose_members_cannot_be_sorted(self):
+        members = ','.join(f'{{"a":{n}}}' if n % 2 else f'[{n}]' for n in range(4500))
+        self.assertCheap(f'{{"plan":{{"hosts":[{members}]}}}}'.encode(), 'is too long')
+
+    def test_as_many_wrong_members_as_a_body_holds(self):
+        self.assertCheap(b'{"plan":{"hosts":[' + b'"",' * 349_000 + b'""]}}', 'is too long')
+
+    def test_as_many_unknown_names_as_a_body_holds(self):
+        names = ','.join(f'"{n:x}":1' for n in range(100_000))
+        self.assertCheap(f'{{"failure":{{{names}}}}}'.encode(), 'known here: host', FAILURES)
+        self.assertCheap(f'{{"failure":{{"host":"a","evidence":{{{names}}}}}}}'.encode(),
+                         'too many properties', FAILURES)
+
+    def test_the_same_host_twice_is_one_host(self):
+        self.send(b'{"plan":{"hosts":["compute1","compute1"]}}', 200, '/v1/plans')
+
+
 class LargeBodyTest(BodyCase):
 
     settings = dict(max_body=65536)

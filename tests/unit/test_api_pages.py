@@ -42,7 +42,7 @@ class PagesScenarios:
                             instances=n % 4, load_share=(n % 7) / 7)
               for n, h in enumerate(hosts)),
             *(api_case.capacity(h, instances=n % 4, placeable=n % 2, unplaced=n % 3,
-                                unprotectable=n % 2, fits=n % 2 == 0,
+                                unprotectable=n % 2, fits=(True, False, True, None)[n % 4],
                                 storage_fill=None if n % 3 == 0 else (n % 7) / 7,
                                 protection=('storage', 'word', 'none')[n % 3], spares=hosts[:2])
               for n, h in enumerate(hosts)),
@@ -113,7 +113,7 @@ class PagesScenarios:
                  lambda h: h['zone'] == 'az0' and h['spare']),
                 ('/v1/load', 'load', dict(up='false', enabled='true'),
                  lambda h: not h['up'] and h['enabled']),
-                ('/v1/capacity', 'capacity', dict(fits='false'), lambda c: not c['fits']),
+                ('/v1/capacity', 'capacity', dict(fits='false'), lambda c: c['fits'] is False),
                 ('/v1/capacity', 'capacity', dict(protection='word'),
                  lambda c: c['protection'] == 'word'),
                 ('/v1/failures', 'failures', dict(host='compute02'),

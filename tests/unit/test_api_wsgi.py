@@ -92,6 +92,13 @@ class WsgiTest(unittest.TestCase):
         self.assertIn(f'policy_file {name}', self.refused(
             GOOD, f'[oslo_policy]\npolicy_file = {name}\n'))
 
+    def test_policies_with_a_rule_that_is_not_there(self):
+        name = f'{self.folder}/policy.yaml'
+        with open(name, 'w') as file:
+            file.write('"vmha:pause:update": "rule:nope"\n')
+        self.assertIn(f"policy_file {name}: Policies ['vmha:pause:update']", self.refused(
+            GOOD, f'[oslo_policy]\npolicy_file = {name}\n'))
+
     def test_a_value_that_cannot_be(self):
         self.assertIn('max_limit', self.refused(GOOD, '[api]\nmax_limit = 5000\n'))
 

@@ -3,10 +3,24 @@ tells in return, in rows of the outbox."""
 
 import datetime
 
+from tests.unit import sim
 from tests.unit import test_engine
 from vmha_nova import exception
 from vmha_nova import model
 from vmha_nova import views
+
+
+class Base(test_engine.Base):
+    def meanwhile(self, world, name, act, when=lambda values: True):
+        """Somebody does something right before the engine's next write of that name."""
+        write = getattr(world.store, name)
+
+        def late(*args, **values):
+            if when(values):
+                setattr(world.store, name, write)
+                act()
+            return write(*args, **values)
+        setattr(world.store, name, late)
 
 
 class PauseTest(test_engine.Base):
@@ -72,7 +86,7 @@ class PauseTest(test_engine.Base):
         self.assertEqual([], world.store.recoveries())
 
 
-class MaintenanceTest(test_engine.Base):
+class MaintenanceTest(Base):
     def test_it_ends_by_itself_and_reports_count_again(self):
         world = self.world()
         until = world.ours() + datetime.timedelta(seconds=20)
@@ -109,6 +123,181 @@ class MaintenanceTest(test_engine.Base):
         world.store.set_mark('c1', maintenance=True)
         world.settle(30)
         self.assertTrue(world.store.marks()['c1'].maintenance)
+
+
+    def test_an_operator_who_makes_it_longer_in_the_last_moment_is_heard(self):
+        world = self.world()
+        until = world.ours() + datetime.timedelta(seconds=20)
+        later = until + datetime.timedelta(seconds=60)
+        world.store.set_mark('c1', maintenance=True, maintenance_until=until)
+        world.settle(10)
+        read = world.store.marks
+
+        def marks():
+            found = read()
+            if world.ours() >= until:   # between the engine's look and what it makes of it
+                world.store.marks = read
+                world.store.set_mark('c1', maintenance=True, maintenance_until=later)
+            return found
+        world.store.marks = marks
+        world.settle(20)
+        mark = world.store.marks()['c1']
+        self.assertEqual((True, later), (mark.maintenance, mark.maintenance_until))
+        self.assertEqual([], [e.text for e in world.store.events() if e.kind == 'maintenance'])
+        world.settle(60)
+        self.assertFalse(world.store.marks()['c1'].maintenance)
+
+
+class WishTest(Base):
+    """What an operator was promised is done, or he is told why not; whenever he says it."""
+
+    def held(self, **options):
+        """A world with a recovery of c2 that waits for approval."""
+        world = self.world(max_recoveries=1, **options)
+        world.nova.boot('c2', 1, 'second')
+        world.nova.rebuild = 30.0
+        world.settle()
+        world.die('c1')
+        world.run(lambda: world.store.recoveries() and (
+            world.store.recoveries()[0].state == 'moving'))
+        world.die('c2')
+        world.run(lambda: any(r.state == 'held' for r in world.store.recoveries()))
+        return world, next(r.id for r in world.store.recoveries() if r.state == 'held')
+
+    def told(self, world):
+        return [e.text.partition(': ')[2] for e in world.store.events() if e.kind == 'wish']
+
+    def test_an_abort_while_an_approval_is_being_taken_up(self):
+        world, ident = self.held()
+        world.store.wish(ident, 'approve')
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'abort'))
+        world.run(lambda: world.store.recovery(ident).ended_at)
+        self.assertEqual(('aborted', ''), (world.store.recovery(ident).state,
+                                           world.store.recovery(ident).wish))
+        self.assertNotIn('second0', [a[0] for a in self.acts(world, 'evacuate')])
+        self.assertFalse(world.nova.hosts['c2'].forced_down)
+
+    def test_an_abort_while_another_wish_is_being_refused(self):
+        for wish in ('release', 'retry'):
+            with self.subTest(wish):
+                self.abort_while_refused(wish)
+
+    def abort_while_refused(self, wish):
+        world, ident = self.held()
+        world.store.wish(ident, wish)
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'abort'))
+        world.run(lambda: world.store.recovery(ident).ended_at)
+        self.assertEqual('aborted', world.store.recovery(ident).state)
+        self.assertIn(f'{wish} is not possible: it is under way', self.told(world)[0])
+
+    def test_an_abort_in_the_moment_in_which_all_is_done(self):
+        world = self.world()
+        world.die('c1')
+        world.run(lambda: world.store.recoveries())
+        ident = world.store.recoveries()[0].id
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'abort'),
+                       lambda values: values.get('state') == 'recovered')
+        world.run(world.over)
+        world.settle(2)
+        self.assertEqual(('recovered', ''), (world.store.recovery(ident).state,
+                                             world.store.recovery(ident).wish))
+        self.assertEqual(['abort is not possible: it is recovered'], self.told(world))
+
+    def test_a_release_while_a_retry_is_being_taken_up(self):
+        world = self.world(spares_only=True)
+        world.nova.faults['evacuate'] = [exception.Rejected('policy forbids it', 403)]
+        world.die('c1')
+        world.run(world.over)
+        ident = world.store.recoveries()[0].id
+        world.store.wish(ident, 'retry')
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'release'))
+        world.run(lambda: world.store.recovery(ident).state == 'recovered')
+        self.assertEqual(['release is not possible: it is under way'],
+                         [t.partition(';')[0] for t in self.told(world)])
+        self.assertRecovered(world)
+
+    def test_a_retry_while_a_release_is_being_taken_up(self):
+        world = self.world(spares_only=True)
+        world.nova.faults['evacuate'] = [exception.Rejected('policy forbids it', 403)]
+        world.die('c1')
+        world.run(world.over)
+        ident = world.store.recoveries()[0].id
+        world.store.wish(ident, 'release')
+        self.meanwhile(world, 'set_recovery', lambda: world.store.wish(ident, 'retry'))
+        world.settle(2)
+        recovery = world.store.recovery(ident)
+        self.assertEqual(('partial', ''), (recovery.state, recovery.wish))
+        self.assertIsNotNone(recovery.released_at)
+        self.assertIn('retry is not possible: c1 was in service again', self.told(world)[0])
+
+
+class SourcesTest(Base):
+    """Several say that a host is down."""
+
+    def reports(self, world):
+        return {f.source: (f.state, f.repeats) for f in world.store.failures()}
+
+    def test_one_that_is_trusted_does_not_wait_behind_one_that_is_not(self):
+        world = self.world(heartbeat_silence=300.0, trust={'pdu': 'act'})
+        world.die('c1', source='ping')
+        world.settle(10)
+        self.assertEqual({'ping': ('checking', 0)}, self.reports(world))
+        world.store.report_failure('c1', 'pdu', 'no power')
+        world.run(world.over, seconds=60)
+        self.assertEqual({'ping': ('duplicate', 0), 'pdu': ('accepted', 0)}, self.reports(world))
+        self.assertEqual({world.store.recoveries()[0].id},
+                         {f.recovery_id for f in world.store.failures()})
+        self.assertRecovered(world)
+
+    def test_two_that_are_believed_in_the_same_moment_open_one_recovery(self):
+        for slow in ((), ('reconcile',)):
+            with self.subTest(slow=slow):
+                world = self.world()
+                world.executor.slow.update(slow)
+                world.die('c1', source='ping')
+                world.store.report_failure('c1', 'pdu')
+                for _ in range(60):
+                    world.step()
+                    world.executor.let()
+                world.run(world.over)
+                self.assertEqual(['accepted', 'duplicate'],
+                                 sorted(f.state for f in world.store.failures()))
+                self.assertEqual(1, len(world.store.recoveries()))
+                self.assertRecovered(world)
+
+    def test_an_engine_that_dies_between_the_two(self):
+        world = self.world(trust={'pdu': 'act'}, heartbeat_silence=300.0)
+        world.die('c1', source='ping')
+        world.settle(2)
+        world.store.report_failure('c1', 'pdu')
+        real = world.store.open_recovery
+
+        def killed(*args):
+            world.store.open_recovery = real
+            real(*args)
+            raise sim.Killed
+        world.store.open_recovery = killed
+        world.run(world.over, seconds=60)
+        self.assertEqual({'ping': ('duplicate', 0), 'pdu': ('accepted', 0)}, self.reports(world))
+        self.assertRecovered(world)
+
+    def test_one_that_is_ignored_takes_nothing_from_the_other(self):
+        world = self.world(trust={'noise': 'ignore'})
+        world.die('c1', source='noise')
+        world.store.report_failure('c1', 'ping')
+        world.run(world.over)
+        self.assertEqual({'noise': ('dismissed', 0), 'ping': ('accepted', 0)},
+                         self.reports(world))
+        self.assertRecovered(world)
+
+    def test_of_a_host_that_lives_all_are_dismissed(self):
+        world = self.world()
+        world.store.report_failure('c1', 'ping')
+        world.settle(2)
+        world.store.report_failure('c1', 'pdu')
+        world.run(lambda: not world.store.failures(open_only=True), seconds=60)
+        self.assertEqual({'ping': ('dismissed', 0), 'pdu': ('dismissed', 0)}, self.reports(world))
+        self.assertEqual([], world.store.recoveries())
 
 
 class OutboxTest(test_engine.Base):

@@ -9,7 +9,7 @@ from vmha_nova import coordination
 from vmha_nova import exception
 
 
-class FileTest(unittest.TestCase):
+class LockFileTest(unittest.TestCase):
     """Two processes on one machine; a lock of tooz's file driver belongs to its object."""
 
     def setUp(self):

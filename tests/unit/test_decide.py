@@ -384,12 +384,13 @@ class HelperTest(Case):
         self.assertEqual('', decide.leave_reason(
             dataclasses.replace(instance, known=False), cluster, model.Policy()))
 
-    def test_capacity_check(self):
+    def test_each_host_alone(self):
         cluster = t.cluster(
             [t.node('n1'), t.node('n2', 0.5), t.node('n3', zone='az2'), t.spare('s1', zone='az2')],
             [t.instance('a', 'n1', vcpu=60), t.instance('b', 'n2'), t.instance('c', 'n3'),
              t.instance('d', 's1')])
-        plans = dict(decide.capacity_check(cluster, model.Policy(), t.NOW))
+        plan = decide.each_alone(cluster, model.Policy(), t.NOW)
+        plans = {host: plan(host) for host in ('n1', 'n2', 'n3', 's1')}
         self.assertEqual(
             {'n1': [('a', '')], 'n2': [('b', 'n1')], 'n3': [('c', 's1')],
              's1': [('d', 'n3')]},

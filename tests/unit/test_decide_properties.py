@@ -403,9 +403,8 @@ class PropertyTest(testtools.TestCase):
 
     @settings
     @hypothesis.given(cases())
-    def test_the_capacity_check_says_what_decide_says(self, case):
+    def test_each_host_alone_is_what_decide_says(self, case):
         cluster, _, policy = case
-        plans = dict(decide.capacity_check(cluster, policy, t.NOW))
-        self.assertEqual({host for host, ids in cluster.by_host.items() if ids}, set(plans))
-        for host, plan in plans.items():
-            self.assertEqual(self.decide((cluster, [model.Failed(host)], policy)), plan)
+        plan = decide.each_alone(cluster, policy, t.NOW)
+        for host in cluster.by_host:
+            self.assertEqual(self.decide((cluster, [model.Failed(host)], policy)), plan(host))

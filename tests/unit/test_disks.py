@@ -232,7 +232,8 @@ class FillTest(unittest.TestCase):
     """How full the storage is once what a host held is made anew on the others."""
 
     def fill(self, *osds, **usage):
-        return disks.fill_without(nodes('c1', 'c2', 'c3'), storage(*osds), {
+        map_ = storage(*osds)
+        return disks.fill_without(disks.by_host(nodes('c1', 'c2', 'c3'), map_), map_, {
             int(name[3:]): pair for name, pair in usage.items()})
 
     def test_a_host_takes_its_room_with_it_and_not_its_data(self):
@@ -240,10 +241,15 @@ class FillTest(unittest.TestCase):
                           osd0=(200, 50), osd1=(100, 50), osd2=(100, 20))
         self.assertEqual({'c1': 120 / 200, 'c2': 120 / 300, 'c3': 120 / 300}, found)
 
-    def test_two_disks_of_a_host_and_one_of_which_nothing_is_known(self):
-        found = self.fill(('c1', '', True), ('c1', '', True), ('c2', '', True), ('c3', '', True),
+    def test_two_disks_of_a_host(self):
+        found = self.fill(('c1', '', True), ('c1', '', True), ('c2', '', True),
                           osd0=(100, 10), osd1=(100, 10), osd2=(100, 10))
         self.assertEqual({'c1': 30 / 100, 'c2': 30 / 200}, found)
+
+    def test_with_a_disk_of_which_nothing_is_known_nothing_is(self):
+        osds = ('c1', '', True), ('c2', '', True)
+        for usage in ({}, dict(osd0=(100, 10)), dict(osd0=(100, 10), osd1=(0, 0))):
+            self.assertEqual(dict(c1=None, c2=None), self.fill(*osds, **usage))
 
     def test_the_only_host_with_disks(self):
         self.assertEqual({'c1': 1.0}, self.fill(('c1', '', True), osd0=(100, 10)))

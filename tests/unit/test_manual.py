@@ -13,11 +13,12 @@ import types
 import testtools
 
 from vmha_nova.cmd import manage
+from vmha_nova.cmd import notify
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / 'doc/source').glob('*.rst'), ROOT / 'README.rst'])
 RULES = ROOT / 'etc/vmha/vmha-alerts.yaml'
-OPENSTACK, MANAGE = 'openstack vmha', 'vmha-manage'
+OPENSTACK, MANAGE, NOTIFY = 'openstack vmha', 'vmha-manage', 'vmha-notify'
 
 
 def commands():
@@ -44,7 +45,7 @@ def typed(text):
     """The command lines in a page's blocks, as a shell would take them apart."""
     found = re.findall(r'^ +[$#] (.*(?:\\\n.*)*)', text, re.MULTILINE)
     return [shlex.split(line.replace('\\\n', ' ')) for line in found
-            if OPENSTACK in line or MANAGE in line]
+            if OPENSTACK in line or MANAGE in line or line.startswith(NOTIFY)]
 
 
 def refusal(parser, arguments):
@@ -75,6 +76,8 @@ class ManualTest(testtools.TestCase):
         for at, word in enumerate(words):
             if word.endswith(MANAGE):
                 return refusal(manage._parser(), words[at + 1:])
+        if words[0] == NOTIFY:
+            return refusal(notify._parser(), words[1:])
         words = words[2:]
         for length in (2, 1):
             command = self.commands.get(' '.join(words[:length]))
@@ -112,6 +115,6 @@ class ManualTest(testtools.TestCase):
     def test_what_cannot_be_typed_is_found(self):
         for line in ('openstack vmha host lst', 'openstack vmha host set compute1 --sparse',
                      'openstack vmha plan show', '/opt/vmha/bin/vmha-manage db snyc',
-                     'openstack vmha recovery list --state helt'):
+                     'openstack vmha recovery list --state helt', 'vmha-notify compute1'):
             self.assertNotEqual('', self.problem(line.split()), line)
         self.assertFalse(self.is_command(['hosts', 'list']))

@@ -101,6 +101,15 @@ class HostDownTest(Base):
         self.assertEqual(REQUEUE, self.send(self.GOOD))
         self.assertEqual(REQUEUE, self.send({}))
 
+    def test_what_the_database_will_never_take_does_not_come_back_for_ever(self):
+        def too_long(**_values):
+            raise exception.StoreRefused('database: (1406) Data too long')
+        self.store.report_failure = too_long
+        self.assertEqual(HANDLED, self.send(self.GOOD))
+        event, = self.store.events()
+        self.assertEqual('malformed', event.kind)
+        self.assertIn("from 'rack' cannot be stored and was dropped: database: (1406)", event.text)
+
     def test_what_cannot_be_taken_apart_does_not_come_back_for_ever(self):
         incoming = type('Incoming', (), {'ctxt': {}, 'message': {
             'priority': None, 'event_type': messaging.HOST_DOWN, 'payload': {}}})()

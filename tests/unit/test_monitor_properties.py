@@ -45,18 +45,26 @@ class Channels(stateful.RuleBasedStateMachine):
         self.now += seconds
         self.judge()
 
-    @stateful.rule(seconds=st.sampled_from([1.0, 4.0, 8.0, 30.0]), host=st.sampled_from(HOSTS),
-                   word=st.sampled_from([c.REFUSED, c.LOST]), beats=st.booleans(),
-                   down=st.booleans())
-    def a_while_in_which_one_is_silent(self, seconds, host, word, beats, down):
+    @stateful.rule(times=st.sampled_from([2, 8, 16, 40]), step=st.sampled_from([0.05, 0.4]),
+                   host=st.sampled_from(HOSTS),
+                   word=st.sampled_from([c.REFUSED, c.LOST]), well=st.booleans(),
+                   beats=st.sampled_from([False, False, True]),
+                   down=st.sampled_from([True, True, False]),
+                   witness=st.sampled_from([True, True, False]))
+    def a_while_in_which_one_is_silent(self, times, step, host, word, well, beats, down,
+                                       witness):
         """What random rules alone would seldom make: everything but one host goes on."""
-        end = self.now + seconds
-        while self.now < end:
+        if well:
+            self.rounds(dict.fromkeys(HOSTS, c.ANSWERS), dict.fromkeys(HOSTS, c.ANSWERS), 0.1)
+        for _ in range(times):
             answers = dict.fromkeys(HOSTS, c.ANSWERS) | {host: word}
-            self.rounds(answers, answers, 0.5)
-            self.nova(0.1, frozenset(HOSTS) - (frozenset() if beats else {host}))
-            self.ceph({host: c.DOWN} if down else {}, 0.1)
-            self.witness(0.0)
+            self.rounds(answers, answers, step)
+            self.nova(step / 4, frozenset(HOSTS) - (frozenset() if beats else {host}))
+            self.ceph({host: c.DOWN} if down else {}, step / 4)
+            if witness:
+                self.witness(0.0)
+            self.nobody_alive_is_called_dead()
+            self.who_is_cut_off_says_nothing()
 
     @stateful.rule(management=st.fixed_dictionaries(dict.fromkeys(HOSTS, WORDS)),
                    storage=st.fixed_dictionaries(dict.fromkeys(HOSTS, WORDS)),

@@ -374,12 +374,24 @@ class CommandTest(osc_case.OscCase):
             'compute2 does not fit: 0 of 1 instance would have a place, 1 would wait',
             'Protection: none (no storage fence)', 'Spares that would be taken: spare1',
             'As of 2026-03-01 12:00:00Z'], self.err.splitlines())
+        with self.assertRaisesRegex(client.ClientError, 'spare1.* has not been worked out yet: '
+                                    'vmha-engine checks each host'):
+            self.run_command(capacity.Show, 'spare1')
         self.run_command(capacity.Show, 'compute1')
         self.assertIn('compute1 fits: 1 of 2 instances would have a place, 1 would be left alone',
                       self.err)
         self.assertIn('The storage would be 50% full without its disks', self.err)
         with self.assertRaises(exceptions.CommandError):
             self.run_command(capacity.Show, 'compute1', '--unfit')
+
+    def test_capacity_of_a_storage_that_did_not_answer(self):
+        self.add(api_case.node('compute3'),
+                 api_case.capacity('compute3', instances=1, placeable=1, fits=None))
+        self.run_command(capacity.Show, 'compute3')
+        self.assertIn('compute3 fits if the storage has room: 1 of 1 instance would have a place\n'
+                      'How full the storage would be without its disks is not known\n', self.err)
+        self.run_command(capacity.Show)
+        self.assertRegex(self.out, r'compute3 +\| unknown ')
 
     # -- the service ----------------------------------------------------------------------------
     def test_pause_and_status(self):
@@ -388,7 +400,7 @@ class CommandTest(osc_case.OscCase):
         self.assertEqual((True, 'the switch', 'admin', 3, True, 'storage'), tuple(
             found[k] for k in ('paused', 'paused_reason', 'paused_user', 'engine_term',
                                'engine_alive', 'fence')))
-        self.assertIn('recoveries are paused by admin (the switch)', self.err)
+        self.assertIn('recoveries are paused by admin: the switch (go on with', self.err)
         self.assertIs(False, self.json(control.Resume)['paused'])
 
     def test_notice_is_given_once_by_what_shows_hosts_or_recoveries(self):
@@ -400,7 +412,7 @@ class CommandTest(osc_case.OscCase):
                                (failure.Report, 'compute2'), (plan.Show, '--host', 'compute1')):
             self.http.seen.clear()
             self.run_command(command, *argv)
-            self.assertEqual(1, self.err.count('Note: recoveries are paused by ann (the switch)'))
+            self.assertEqual(1, self.err.count('Note: recoveries are paused by ann: the switch'))
             self.assertEqual(1, self.http.seen.count(('GET', '/v1/status')))
 
     def test_notice_of_what_is_old(self):

@@ -8,6 +8,7 @@ import unittest
 from tests.unit import api_case
 from tests.unit import osc_case
 from vmha_nova.db import models
+from vmha_nova import model
 from vmha_nova.osc import base
 from vmha_nova.osc import client
 from vmha_nova.osc import progress
@@ -123,9 +124,10 @@ class NoticeTest(unittest.TestCase):
                                                          snapshot=self.snapshot(61))))
 
     def test_a_pause(self):
-        said = self.notices(paused=dict(paused=True, reason='the switch', user='ann', at=None))
-        self.assertEqual({'paused': 'recoveries are paused by ann (the switch): no new one begins '
-                                    'until "openstack vmha resume"'}, said)
+        for user, reason in (('ann', 'the switch'), ('', '')):
+            said = self.notices(paused=dict(paused=True, reason=reason, user=user, at=None))
+            self.assertEqual({'paused': states.paused(model.Pause(True, reason, user))}, said,
+                             'the words of whatever waits for it')
 
     def test_no_engine(self):
         dead = dict(holder='c1:1', term=1, renewed_at=NOW.isoformat(), alive=False)

@@ -333,6 +333,12 @@ class SpaceTest(Base):
         self.assertIn('90% full', ' '.join(f.what for f in preflight.findings(
             good(usage=usage, storage=out))))
 
+    def test_what_is_not_known(self):
+        usage = dict.fromkeys(range(3), (1000, 900))
+        self.assertFound('warning', 'how much is on osd.3 is not known', 'cannot be checked',
+                         'ceph osd df', usage=usage)
+        self.assertFound('warning', 'how much is on osd.3', usage={**usage, 3: (0, 0)})
+
     def test_too_few_hosts(self):
         few = dict(pools=disks.Pools(('vms',)), usage=dict.fromkeys(range(4), (1000, 1)))
         self.assertFound('warning', 'pool vms wants 3 copies, and OSDs are on 3 hosts',

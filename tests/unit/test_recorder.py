@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import unittest
+from unittest import mock
 
 import hypothesis
 
@@ -12,6 +13,7 @@ from tests.unit import clock
 from tests.unit import sim
 from tests.unit import test_decide_properties as clouds
 from tests.unit import topology as t
+from vmha_nova.db import models
 from vmha_nova.db import snapshot
 from vmha_nova.db import store
 from vmha_nova import decide
@@ -119,7 +121,7 @@ class WrittenDownTest(Folder):
         self.assertEqual('c2', snapshot.Snapshots(world.store).load(['c2']).instances['run1'].host)
 
 
-class CapacityTest(Folder):
+class CapacityCase(Folder):
     def capacity(self, world):
         world.write_down()
         with world.store.reading() as session:
@@ -128,6 +130,8 @@ class CapacityTest(Folder):
     def world(self, **options):
         return sim.World(os.path.join(self.folder, 'db'), hosts=('c1', 'c2', 's1'), **options)
 
+
+class CapacityTest(CapacityCase):
     def test_which_deaths_fit_and_which_instances_would_not(self):
         world = self.world()
         world.nova.boot('c1', 3)
@@ -159,6 +163,21 @@ class CapacityTest(Folder):
         found = self.capacity(world)
         self.assertEqual((0, False), (found['c1'].unplaced, found['c1'].fits))
 
+    def test_storage_that_cannot_be_asked_is_not_known_to_fit(self):
+        world = self.world(storage=True)
+        world.nova.boot('c1', 1)
+        world.nova.boot('c2', 1, 'big', needs={'VCPU': 1000, 'MEMORY_MB': 64})
+        world.settle(8)
+        self.assertEqual((True, False), tuple(self.capacity(world)[h].fits for h in ('c1', 'c2')))
+        world.ceph.away = True
+        world.settle(65)
+        self.assertEqual((None, None), (self.capacity(world)['c1'].fits,
+                                        self.capacity(world)['c1'].storage_fill))
+        self.assertIs(False, self.capacity(world)['c2'].fits, 'whatever the storage would be')
+        world.ceph.away = False
+        world.settle(65)
+        self.assertIs(True, self.capacity(world)['c1'].fits)
+
     def test_a_host_in_maintenance_is_protected_by_nothing(self):
         world = self.world()
         world.store.set_mark('c1', maintenance=True)
@@ -188,6 +207,100 @@ class CapacityTest(Folder):
                 'old', t.NOW, 0, 0, 0, 0, True, None, 'none', '', (), ())]])
         world.settle(65)
         self.assertEqual({'c1', 'c2', 's1'}, set(self.capacity(world)))
+
+
+class FaultTest(CapacityCase):
+    """What goes wrong with one thing costs no other its place."""
+
+    def world(self, **options):
+        world = super().world(**options)
+        world.recorder._snapshots = self.spy = Spy(world.store)
+        self.addCleanup(setattr, recorder, 'SLICE', recorder.SLICE)
+        recorder.SLICE = 1
+        world.nova.boot('c1', 1, 'a')
+        world.nova.boot('c2', 2, 'b')
+        world.settle()
+        return world
+
+    def hosts(self, world):
+        with world.store.reading() as session:
+            return {row.host: row.instances for row in session.query(
+                store.models.Capacity).all()}
+
+    def test_a_write_that_fails_once(self):
+        world = self.world()
+        self.capacity(world)
+        for failing in (1, 2, 3, 4):
+            with self.subTest(failing=failing):
+                world.settle(65)
+                calls, write = [], self.spy.write_capacity
+
+                def refused(*args, failing=failing, calls=calls, write=write):
+                    calls.append(args)
+                    if len(calls) == failing:
+                        raise exception.StoreUnavailable('away')
+                    write(*args)
+                self.spy.write_capacity = refused
+                with self.assertRaises(exception.StoreUnavailable):
+                    world.write_down()
+                self.spy.write_capacity = write
+                world.write_down()
+                self.assertEqual({'c1': 1, 'c2': 2, 's1': 0}, self.hosts(world))
+        world.nova.boot('c2', 1, 'late')
+        world.settle(65)
+        world.write_down()
+        self.assertEqual({'c1': 1, 'c2': 3, 's1': 0}, self.hosts(world))
+
+    def test_a_check_that_breaks(self):
+        world = self.world()
+        self.capacity(world)
+        world.settle(65)
+
+        def broken(*args):
+            yield from ()
+            raise KeyError('odd')
+        check, recorder.capacity.check = recorder.capacity.check, broken
+        self.addCleanup(setattr, recorder.capacity, 'check', check)
+        self.assertRaises(KeyError, world.recorder.look)
+        world.write_down()
+        self.assertEqual({'c1': 1, 'c2': 2, 's1': 0}, self.hosts(world))
+        recorder.capacity.check = check
+        world.nova.boot('c2', 1, 'late')
+        world.settle(65)
+        world.write_down()
+        self.assertEqual({'c1': 1, 'c2': 3, 's1': 0}, self.hosts(world))
+
+    def test_a_host_that_cannot_be_worked_out(self):
+        world = self.world()
+        world.nova._set('a0', needs={'VCPU': 'two', 'MEMORY_MB': 64})
+        world.collector.refresh_instances()
+        found = self.capacity(world)
+        self.assertEqual({'c1': (1, 0, 1, False), 'c2': (2, 2, 0, True), 's1': (0, 0, 0, True)},
+                         {h: (c.instances, c.placeable, c.unplaced, c.fits)
+                          for h, c in found.items()})
+        self.assertIn('internal error', found['c1'].problems[0]['reason'])
+
+    def test_a_row_that_no_database_takes(self):
+        world = self.world()
+        self.capacity(world)
+        world.nova.hosts['c1'].zone = '\ud800'
+        world.nova.hosts['c2'].zone = 'new'
+        world.settle(6)
+        self.assertEqual({'c1', 'c2', 's1'}, set(self.capacity(world)))
+        loaded = snapshot.Snapshots(world.store).load(['c1', 'c2'])
+        self.assertEqual(('nova', 'new'), (loaded.nodes['c1'].zone, loaded.nodes['c2'].zone))
+        self.assertTrue(world.store.snapshot_info())
+
+    def test_a_database_that_takes_none_is_away(self):
+        world = self.world()
+        self.capacity(world)
+        world.nova.boot('c1', 9, 'many')
+        world.collector.refresh_instances()
+        some = world.collector.snapshot.instances.values()
+        with mock.patch.object(world.store, 'leading',
+                               side_effect=exception.StoreUnavailable('away')) as leading:
+            self.assertRaises(exception.StoreUnavailable, self.spy.write_instances, 1, some)
+        self.assertLess(leading.call_count, 4)
 
 
 class PlannerTest(Folder):
@@ -266,8 +379,8 @@ class PropertyTest(Folder):
     @hypothesis.given(clouds.cases())
     def test_plans_from_what_was_written_down(self, case):
         cluster, failed, policy = case
-        for host in self.store.marks():
-            self.store.drop_mark(host)
+        with self.store._writer() as session:
+            session.query(models.HostMark).delete()
         for node in cluster.nodes.values():
             self.store.set_mark(node.host, spare=node.spare, pool=node.pool, parked=node.parked,
                                 maintenance=node.maintenance, backend=node.backend)

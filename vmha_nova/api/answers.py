@@ -65,7 +65,7 @@ SCHEMAS = dict(
         protection_reason=TEXT,
         unprotected_instances=_said(_or_null(COUNT), (
             'Instances that its death would leave without a place; null: not worked out yet.')),
-        fits=_said(_or_null(FLAG), 'Its death could be absorbed; null: not worked out yet.'),
+        fits=_said(_or_null(FLAG), 'Its death could be absorbed; null: that is not known.'),
         recovery_id=_said(_or_null(TEXT), 'The newest recovery that still keeps it out.'),
         recovery_state=dict(type=['string', 'null'], enum=[*states.RECOVERY, None]))),
     Load=closed(dict(
@@ -122,7 +122,9 @@ _CAPACITY = dict(
     host=TEXT, checked_at=TIME, instances=COUNT,
     placeable=_said(COUNT, 'Have a place to go.'),
     unplaced=_said(COUNT, 'Would wait for room, or for something to be known.'),
-    unprotectable=_said(COUNT, 'Would be left alone.'), fits=FLAG,
+    unprotectable=_said(COUNT, 'Would be left alone.'),
+    fits=_said(_or_null(FLAG), 'Nothing would wait, and the storage would not fill up; null: that '
+                               'is not known of the storage.'),
     storage_fill=_said(_or_null(dict(NUMBER, minimum=0)),
                        'Share of the storage in use once its disks are gone.'),
     protection=_one_of(schemas.PROTECTION), protection_reason=TEXT, spares=TEXTS)

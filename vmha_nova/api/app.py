@@ -18,6 +18,7 @@ from oslo_context import context
 from oslo_middleware import healthcheck
 from oslo_middleware import http_proxy_to_wsgi
 from oslo_middleware import request_id
+from oslo_policy import policy
 
 from vmha_nova.api import check
 from vmha_nova.api import errors
@@ -28,6 +29,7 @@ from vmha_nova.api import schemas
 from vmha_nova.api import wire
 from vmha_nova.db import pages
 from vmha_nova import exception
+from vmha_nova import model
 from vmha_nova import policies
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ def _now():
 def create(conf, store, planner, fence_name, metrics=None, clock=_now):
     """The application.
 
-    :param conf: oslo.config, with [api]; the middleware registers what it needs
+    :param conf: oslo.config, with [api] and [detection]; the middleware registers what it needs
     :param store: db.store.Store
     :param planner: has .plan(hosts) -> planner.Forecast
     :param fence_name: the fence's driver, to be shown
@@ -55,7 +57,8 @@ def create(conf, store, planner, fence_name, metrics=None, clock=_now):
                     route, status, seconds); None: there are none
     :raises ConfigurationError: it cannot work as it is configured
     """
-    service = wire.Service(store, pages.Pages(store), planner, clock, fence_name, metrics)
+    worth = model.Policy(trust=conf.detection.trust).worth
+    service = wire.Service(store, pages.Pages(store), planner, clock, fence_name, worth, metrics)
     document = functools.lru_cache(lambda: json.dumps(openapi.make(table)).encode())
     table = routes.table(conf.api.max_limit, lambda _call: wire.Answer(document()),
                          metrics is not None)
@@ -162,9 +165,12 @@ def _flask(conf, service, table):
     enforcer = policies.enforcer(conf)
     try:
         enforcer.load_rules()
-    except (ValueError, OSError) as e:
-        raise exception.ConfigurationError(
-            f'[oslo_policy] policy_file {conf.oslo_policy.policy_file}: {e}') from e
+        enforcer.check_rules(raise_on_violation=True)
+    except policy.InvalidDefinitionError as e:
+        raise _policy_file(conf, f'{str(e).partition(". ")[0]}: they name a rule that is not '
+                                 'there, or themselves') from e
+    except Exception as e:              # of oslo.policy for a file that is no such thing
+        raise _policy_file(conf, ' '.join(str(e).split())) from e
     for route in table:
         path = re.sub('{([a-z_]+)}', r'<\1>', route.path)
         app.add_url_rule(path, route.name, _View(route, service, enforcer, conf.api.max_body),
@@ -172,6 +178,11 @@ def _flask(conf, service, table):
     app.before_request(functools.partial(_limit, conf.api.max_body))
     app.register_error_handler(Exception, _error)
     return app
+
+
+def _policy_file(conf, problem):
+    return exception.ConfigurationError(
+        f'[oslo_policy] policy_file {conf.oslo_policy.policy_file}: {problem}')
 
 
 def _limit(longest):
@@ -253,12 +264,13 @@ class _View:
         return value
 
 
-def _allow(enforcer, user, rule):
-    """Refuse the request unless the user may."""
+def _allow(enforcer, user, rule, why=''):
+    """Refuse the request unless the user may; ``why`` this is asked, where that is not plain."""
     if enforcer.authorize(rule, {}, user):
         return
-    wanted = re.sub(r'rule:(\w+)', lambda m: str(enforcer.rules[m[1]]),
+    wanted = re.sub(r'rule:([\w:-]+)', lambda m: str(enforcer.rules.get(m[1], m[0])),
                     str(enforcer.rules[rule]))
     where = 'the whole system' if user.system_scope else f'project {user.project_name}'
-    raise Refused(403, f'Policy {rule} does not allow this: it wants {wanted}, and the token is '
-                       f'for the roles {", ".join(user.roles) or "(none)"} on {where}.')
+    raise Refused(403, f'Policy {rule} does not allow this{f" ({why})" if why else ""}: it wants '
+                       f'{wanted}, and the token is for the roles '
+                       f'{", ".join(user.roles) or "(none)"} on {where}.')

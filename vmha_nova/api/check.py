@@ -11,7 +11,7 @@ from vmha_nova.api.errors import Refused
 
 DEEPEST = 32                            # objects and lists within each other
 LARGEST = 2 ** 63                       # integers are smaller: a database has no larger ones
-LONGEST = 300                           # characters of a message
+LONGEST, END = 300, 80                  # characters of a message, and of what ends a cut one
 YEARS = range(1970, 9999)               # every database has them, in every time zone
 
 SERVICE_TYPE = 'vmha'
@@ -108,8 +108,15 @@ def _pattern(_validator, pattern, instance, _schema):
                                          else f'{instance!r} does not match {pattern!r}')
 
 
+def _items(validator_, items, instance, schema):
+    # Of a list that is too long no member is looked at: there may be hundreds of thousands.
+    if isinstance(instance, list) and len(instance) <= schema.get('maxItems', math.inf):
+        yield from _plain_items(validator_, items, instance, schema)
+
+
+_plain_items = jsonschema.Draft202012Validator.VALIDATORS['items']
 _Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator,
-                                          dict(pattern=_pattern))
+                                          dict(pattern=_pattern, items=_items))
 
 
 def validator(schema):
@@ -131,9 +138,9 @@ def against(validator_, value, where):
 
 
 def short(text):
-    """A text, cut off where it is too long for a message."""
+    """A text for a message: where it is too long, its middle is left out."""
     text = str(text)
-    return text if len(text) <= LONGEST else f'{text[:LONGEST]}…'
+    return text if len(text) <= LONGEST else f'{text[:LONGEST - END]}…{text[-END:]}'
 
 
 def parameters(validator_, pairs):

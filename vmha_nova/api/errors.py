@@ -30,6 +30,8 @@ WORDS = {
     500: 'An error of this service; its log has more, under this request id.',
     503: 'The database does not answer; the log of this service has more, under this request id.',
 }
+NOT_STORED = ('The database cannot take this: something in it is too long, or of the wrong kind; '
+              'the log of this service has more, under this request id.')
 KEYSTONE_AWAY = ('The token cannot be checked: Keystone, or the cache of tokens, does not answer; '
                  'the log of this service has more, under this request id.')
 
@@ -65,6 +67,9 @@ def explain(error):
         allowed = getattr(error, 'valid_methods', None)
         headers = dict(Allow=', '.join(sorted(allowed))) if allowed else {}
         return status, WORDS.get(status, error.description or ''), headers, {}
+    if isinstance(error, exception.StoreRefused):       # to try again later does not help
+        LOG.error('%s', error)
+        return 400, NOT_STORED, {}, {}
     for kind, status in STATUS.items():
         if isinstance(error, kind):
             if status < 500:

@@ -9,6 +9,7 @@ from vmha_nova.api import wire
 from vmha_nova import views
 
 LOG = logging.getLogger(__name__)
+OPERATOR = 'operator'                   # the source where none is named
 LARGEST_EVIDENCE = 16384                # characters of JSON: a list shows a thousand of them
 
 
@@ -26,7 +27,9 @@ def create(call):
     """POST /v1/failures. The engine takes it up within a second, whenever it runs."""
     service, report = call.service, call.body['failure']
     host, reason, force = report['host'], report.get('reason', ''), report.get('force', False)
-    evidence = report.get('evidence', {})
+    source, evidence = report.get('source', OPERATOR), report.get('evidence', {})
+    if service.worth(source) == 'act':
+        call.allow('vmha:failures:source', f'what {source} reports is acted on unchecked')
     if force:
         call.allow('vmha:failures:force')
         reason = f'{reason} (forced by {call.who})'.lstrip()
@@ -38,7 +41,7 @@ def create(call):
     evidence = dict(evidence, reporter=dict(
         user_id=user.user_id, user=user.user_name, project_id=user.project_id))
     made, new = service.store.report_failure(
-        host, report.get('source', 'operator'), reason,
+        host, source, reason,
         check.time(report['detected_at']) if 'detected_at' in report else None, evidence, force)
     if new:
         LOG.info('%s reports %s as down%s: %s', call.who, host, ', by force' if force else '',

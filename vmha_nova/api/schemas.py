@@ -1,7 +1,8 @@
 """JSON schemas of what comes in: paths, queries and bodies.
 
 They are JSON Schema 2020-12, as OpenAPI 3.1 wants it: what is checked here is what is promised
-there. A pattern is anchored at both ends.
+there. A pattern is anchored at both ends. A list has maxItems, and never uniqueItems, which
+compares each member with each other.
 """
 
 from vmha_nova import states
@@ -53,7 +54,8 @@ FAILURE_CREATE = closed(dict(failure=closed(dict(
     host=HOST,
     reason=line(4000, description='For people to read.'),
     source=line(255, 1, default='operator',
-                description='Who says so; [detection] trust says what that is worth.'),
+                description='Who says so; [detection] trust says what that is worth. One that is '
+                            'acted upon unchecked is not for everybody: vmha:failures:source.'),
     detected_at=dict(TIME, description='Without it, now; with it, a report that comes twice is '
                                        'one report.'),
     evidence=dict(type='object', maxProperties=64, description=(
@@ -64,7 +66,7 @@ FAILURE_CREATE = closed(dict(failure=closed(dict(
 ACTION = closed(dict(action=dict(type='string', enum=list(ACTIONS))))
 
 PLAN_CREATE = closed(dict(plan=closed(dict(hosts=dict(
-    type='array', items=HOST, minItems=1, maxItems=HOSTS_IN_A_PLAN, uniqueItems=True)))))
+    type='array', items=HOST, minItems=1, maxItems=HOSTS_IN_A_PLAN)))))
 
 PAUSE_UPDATE = closed(dict(pause=closed(dict(
     paused=FLAG, reason=line(1000, description='For people to read.')), required=['paused'])))

@@ -18,6 +18,7 @@ class Service:
     planner: typing.Any                 # .plan(hosts) -> planner.Forecast
     clock: typing.Callable              # () -> aware UTC
     fence: str                          # the name of its driver
+    worth: typing.Callable              # source of a report -> act, confirm or ignore
     metrics: typing.Any = None          # .exposition() -> (bytes, content type)
 
 
@@ -32,7 +33,7 @@ class Call:
     url: str                            # of the request, without its query
     root: str                           # of the API: http://controller:15870
     user: typing.Any                    # oslo_context.context.RequestContext
-    allow: typing.Callable              # (policy): refuses the request unless the user may
+    allow: typing.Callable              # (policy, why it is asked): refuses unless the user may
 
     @property
     def who(self):

@@ -3,8 +3,13 @@
 import contextlib
 import warnings
 
-from oslo_service import backend
-from oslo_service.backend import exceptions
+try:
+    from oslo_service import backend
+    from oslo_service.backend import exceptions
+except ImportError as error:
+    # Also where only the commands of openstackclient were asked for, the programs are there.
+    raise SystemExit(f"{error}: install the package with what its programs need, as in "
+                     "pip install 'vmha-nova[service]'") from None
 
 # futurist loads eventlet where it is installed, and eventlet then complains on every terminal.
 warnings.filterwarnings('ignore', message=r'\s*Eventlet is deprecated')

@@ -6,6 +6,7 @@ it writes is taken up by the engine within a second.
 
 import argparse
 import dataclasses
+import datetime
 import getpass
 import json
 import sys
@@ -15,6 +16,7 @@ from oslo_log import log
 import prettytable
 
 from vmha_nova.conf import opts
+from vmha_nova.db import purge
 from vmha_nova import decide
 from vmha_nova import disks
 from vmha_nova import exception
@@ -67,6 +69,25 @@ def db_sync(args, conf, store):
 def db_version(args, conf, store):
     """Print the version of the tables."""
     print(store.version() or 'no tables yet: run "vmha-manage db sync"')
+
+
+def db_purge(args, conf, store):
+    """Delete recoveries that are over and whose hosts are let go, old reports and journal lines.
+
+    A recovery whose host is out stays, and so does one with a fence that is up.
+    """
+    before = service.clock() - datetime.timedelta(days=args.older_than)
+    found = purge.purge(store, before, args.dry_run)
+    print(f'{"would delete" if args.dry_run else "deleted"}, of before {before:%Y-%m-%d %H:%M} '
+          'UTC:', file=sys.stderr)
+    _show(args, purge.NAMES, [found])
+
+
+def _days(text):
+    days = int(text) if text.isdecimal() else 0
+    if not 1 <= days <= 36500:
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of days from 1')
+    return days
 
 
 def host_list(args, conf, store):
@@ -228,7 +249,7 @@ def _parser():
         if noun not in verbs:
             verbs[noun] = nouns.add_parser(noun, help=NOUNS[noun]).add_subparsers(
                 dest='verb', required=True, metavar='VERB')
-        sub = verbs[noun].add_parser(verb, help=function.__doc__.rstrip('.'),
+        sub = verbs[noun].add_parser(verb, help=function.__doc__.splitlines()[0].rstrip('.'),
                                      description=function.__doc__)
         sub.add_argument('--json', action='store_true', help='print JSON')
         for names, options in arguments:
@@ -241,6 +262,10 @@ def _parser():
     yes_no = argparse.BooleanOptionalAction
     command('db', 'sync', db_sync)
     command('db', 'version', db_version)
+    command('db', 'purge', db_purge,
+            (('--older-than',), dict(type=_days, required=True, metavar='DAYS',
+                                     help='only what was over so many days ago')),
+            (('--dry-run',), dict(action='store_true', help='count, and delete nothing')))
     command('host', 'list', host_list)
     command('host', 'set', host_set, host,
             (('--spare',), dict(action=yes_no, help='keep it free for recoveries')),

@@ -3,7 +3,10 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import os
+import random
+import time
 
 import alembic.command
 import alembic.config
@@ -17,6 +20,8 @@ from vmha_nova import exception
 
 
 READING = 'vmha_reading'                # an execution option of connections
+TRIES = 5                               # of a write that collides with others
+PATIENCE = 30.0                         # seconds; who waits for a lock in vain waits longer
 
 
 @enginefacade.transaction_context_provider
@@ -39,16 +44,42 @@ def record(cls, row):
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
+def rest(tried, sleep=time.sleep, uniform=random.uniform):
+    """Wait a little, not as long as who has collided with us, and longer after more tries."""
+    sleep(uniform(0.01, 0.05 * 2 ** tried))
+
+
+def tried_again(function):
+    """A method of Database that is one transaction, and is tried again while that is busy.
+
+    For what anybody writes. MariaDB and PostgreSQL undo one of two transactions that wait for one
+    another, and two that insert the same row cannot both. Each has done nothing then.
+    """
+    @functools.wraps(function)
+    def insistent(self, *args, **values):
+        begun = self._clock()
+        for tried in range(1, TRIES + 1):
+            try:
+                return function(self, *args, **values)
+            except exception.StoreBusy:
+                if tried == TRIES or (self._clock() - begun).total_seconds() > PATIENCE:
+                    raise
+            self._rest(tried)
+    return insistent
+
+
 class Database:
     """One database. ``clock`` returns aware UTC.
 
+    :param rest: waits between two tries of a write that collides with others
     :param options: keyword arguments of oslo.db's enginefacade ``configure``
                     (``connection`` at least).
     """
 
-    def __init__(self, clock, **options):
+    def __init__(self, clock, rest=rest, **options):
         self.url = options['connection'] = _with_charset(options['connection'])
         self._clock = clock
+        self._rest = rest
         self._manager = enginefacade.transaction_context()
         self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL', **options)
         self._manager.append_on_engine_create(_tune_sqlite)
@@ -59,7 +90,7 @@ class Database:
             with mode.using(_Context()) as session:
                 yield session
         except (db_exception.DBError, sa.exc.SQLAlchemyError) as e:
-            raise exception.StoreUnavailable(f'database: {str(e).splitlines()[0]}') from e
+            raise _kind(e)(f'database: {str(e).splitlines()[0]}') from e
 
     def _writer(self):
         return self._session(self._manager.writer)
@@ -137,6 +168,18 @@ class Database:
         with self.reading() as session:
             row = session.get(models.Leader, 1)
             return None if row is None else record(Leader, row)
+
+
+def _kind(error):
+    """The class of ours for an error of oslo.db's or SQLAlchemy's."""
+    if isinstance(error, (db_exception.DBDeadlock, db_exception.DBDuplicateEntry)):
+        return exception.StoreBusy
+    # oslo.db has names of its own for some of them only.
+    cause = getattr(error, 'inner_exception', error)
+    if isinstance(error, db_exception.DBDataError) or isinstance(
+            cause, (sa.exc.DataError, sa.exc.IntegrityError)):
+        return exception.StoreRefused
+    return exception.StoreUnavailable
 
 
 def _with_charset(url):

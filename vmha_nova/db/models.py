@@ -136,7 +136,8 @@ class Capacity(Base):
     placeable = _count()                # have a place to go
     unplaced = _count()                 # would wait for room, or for something to be known
     unprotectable = _count()            # would be left alone
-    fits = _flag()                      # nothing waits, and the storage does not fill up
+    # Nothing waits, and the storage does not fill up; NULL: of the storage that is not known.
+    fits = orm.mapped_column(sa.Boolean, nullable=True)
     storage_fill = orm.mapped_column(sa.Float, nullable=True)   # of the storage without its disks
     protection = _string(16)            # what keeps it from writing: storage, word, none
     protection_reason = _text()

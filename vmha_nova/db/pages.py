@@ -245,8 +245,14 @@ class Pages:
 
     def unfit(self, host):
         """One of capacity(), and the host's instances that have no place (a list of dicts)."""
-        one = _exactly(self.capacity(dict(host=host), limit=2), host,
-                       f'what the death of {host!r} would mean has not been worked out')
+        try:
+            one = _exactly(self.capacity(dict(host=host), limit=2), host, '')
+        except exception.NotFound:
+            self.host(host)             # or there is no such node
+            raise exception.NotFound(
+                f'what the death of {host!r} would mean has not been worked out yet: vmha-engine '
+                'checks each host once in [collector] capacity_interval, and none while a host '
+                'is being recovered') from None
         with self._store.reading() as session:
             return one, session.scalar(
                 sa.select(_capacity.c.problems).where(_capacity.c.host == host)) or []

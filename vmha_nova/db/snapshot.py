@@ -8,13 +8,16 @@ storage.
 import collections
 import dataclasses
 import datetime
+import logging
 import types
 
 import sqlalchemy as sa
 
 from vmha_nova.db import models
+from vmha_nova import exception
 from vmha_nova import model
 
+LOG = logging.getLogger(__name__)
 BATCH = 500                             # rows of a transaction, and values of a statement
 NODE_LEFT_OUT = frozenset({
     'heartbeat', 'usage_at', 'spare', 'pool', 'maintenance', 'parked', 'backend'})
@@ -87,9 +90,34 @@ class Snapshots:
             with self._store.leading(term) as session:
                 session.execute(sa.delete(table).where(key.in_(some)))
         for some in batches(rows):
-            with self._store.leading(term) as session:
-                session.execute(sa.delete(table).where(key.in_([r[key.key] for r in some])))
-                session.execute(sa.insert(table), some)
+            try:
+                self._replace(term, table, key, some)
+            except exception.TermLost:
+                raise
+            except Exception:
+                self._store.keep_lead(term)     # or none of them can be written now
+                self._one_by_one(term, table, key, some)
+
+    def _replace(self, term, table, key, rows):
+        with self._store.leading(term) as session:
+            session.execute(sa.delete(table).where(key.in_([r[key.key] for r in rows])))
+            session.execute(sa.insert(table), rows)
+
+    def _one_by_one(self, term, table, key, rows):
+        """Write what can be: one row that no database takes must not keep all others out."""
+        refused = []
+        for row in rows:
+            try:
+                self._replace(term, table, key, [row])
+            except exception.TermLost:
+                raise
+            except Exception as e:
+                refused.append((row, e))
+        if len(refused) == len(rows) > 1:
+            raise refused[0][1]
+        for row, error in refused:
+            LOG.error('of %s %r what was known before is shown: it cannot be written: %s',
+                      table.__tablename__, row[key.key], error)
 
     # -- others read ----------------------------------------------------------------------------
     def load(self, hosts):

@@ -28,9 +28,14 @@ class Store(reads.Reads):
     """See the module."""
 
     # -- in front of the engine: anybody writes -------------------------------------------------
+    @base.tried_again
     def report_failure(self, host, source, reason='', detected_at=None, evidence=None,
                        forced=False):
         """Write that a host is reported down; the same report again only counts.
+
+        It is the same while an earlier one of its source is open, or was found to be a duplicate
+        of a recovery whose host is still out. What another source says is another report: it may
+        be trusted more, and must not wait for what becomes of this one.
 
         Of the evidence, what the engine notes there itself is left out.
 
@@ -41,14 +46,13 @@ class Store(reads.Reads):
         table = models.HostFailure
         with self._writer() as session:
             last = session.scalars(
-                sa.select(table).where(table.host == host).order_by(table.id.desc()).limit(1)
-                .with_for_update()).first()
+                sa.select(table).where(table.host == host, table.source == source)
+                .order_by(table.id.desc()).limit(1).with_for_update()).first()
             same = last is not None and not (forced and not last.forced) and (
                 last.state in reads.OPEN_FAILURES
                 or (last.state == 'duplicate' and self._held_down(session, last.recovery_id))
                 # Delivered twice. Without the time of its detection a report is a new one.
-                or (detected_at is not None
-                    and (last.source, last.detected_at) == (source, detected_at)))
+                or (detected_at is not None and last.detected_at == detected_at))
             if same:
                 last.repeats += 1
                 return base.record(model.HostFailure, last), False
@@ -66,6 +70,7 @@ class Store(reads.Reads):
         recovery = session.get(models.Recovery, recovery_id) if recovery_id else None
         return recovery is not None and recovery.released_at is None
 
+    @base.tried_again
     def set_mark(self, host, **values):
         """Change the mark of a host (spare, pool, maintenance; the engine: parked).
 
@@ -74,28 +79,28 @@ class Store(reads.Reads):
         if 'maintenance' in values:
             values.setdefault('maintenance_until', None)
         with self._writer() as session:
-            row = session.get(models.HostMark, host)
+            # Locked: a value that is there already is not written, and must stay till the end.
+            row = session.get(models.HostMark, host, with_for_update=True)
             if row is None:
                 row = models.HostMark(host=host)
                 session.add(row)
                 session.flush()         # the defaults
-            before = base.record(model.HostMark, row)
-            for name, value in values.items():
-                setattr(row, name, value)
-            row.updated_at = self._clock()
-            after = base.record(model.HostMark, row)
-            if after != before:
-                self._tell(session, 'vmha.host.updated', views.mark(after))
+            self._mark(session, row, values)
 
-    def drop_mark(self, host):
-        """Forget the mark of a host."""
-        with self._writer() as session:
-            session.execute(sa.delete(models.HostMark).where(models.HostMark.host == host))
+    def _mark(self, session, row, values):
+        before = base.record(model.HostMark, row)
+        for name, value in values.items():
+            setattr(row, name, value)
+        row.updated_at = self._clock()
+        after = base.record(model.HostMark, row)
+        if after != before:
+            self._tell(session, 'vmha.host.updated', views.mark(after))
 
+    @base.tried_again
     def pause(self, paused, reason='', user=''):
         """Stop new recoveries, or let them start again; returns model.Pause."""
         with self._writer() as session:
-            row = session.get(models.Pause, 1)
+            row = session.get(models.Pause, 1, with_for_update=True)
             if row is None:
                 row = models.Pause(id=1)
                 session.add(row)
@@ -103,13 +108,14 @@ class Store(reads.Reads):
             session.flush()
             return base.record(model.Pause, row)
 
+    @base.tried_again
     def wish(self, recovery_id, wish):
         """Write what an operator wants of a recovery (approve, abort, retry, release).
 
         :raises InvalidTransition: it is being aborted; that would be forgotten.
         """
         with self._writer() as session:
-            row = session.get(models.Recovery, recovery_id)
+            row = session.get(models.Recovery, recovery_id, with_for_update=True)
             if row is None:
                 raise exception.NotFound(f'no recovery {recovery_id}')
             if row.wish == 'abort' != wish and row.ended_at is None:
@@ -117,6 +123,7 @@ class Store(reads.Reads):
                     f'recovery {recovery_id} is being aborted: wait until it is over')
             row.wish = wish
 
+    @base.tried_again
     def note(self, level, kind, text, host='', recovery_id=None):
         """Write a line of the journal; the same line as the last of its kind only counts up."""
         now = self._clock()
@@ -140,9 +147,13 @@ class Store(reads.Reads):
     def tell_verdict(self, host, what, reason, before, evidence, level):
         """Write down, and have told, that a monitor thinks otherwise of a host than ``before``."""
         self.note(level, 'verdict', f'{what}: {reason}'[:2000], host=host)
+        self._tell_alone('vmha.host.verdict', dict(
+            host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+
+    @base.tried_again
+    def _tell_alone(self, event_type, payload):
         with self._writer() as session:
-            self._tell(session, 'vmha.host.verdict', dict(
-                host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+            self._tell(session, event_type, payload)
 
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
@@ -175,6 +186,20 @@ class Store(reads.Reads):
             for some in snapshot.batches(forgotten):
                 session.execute(sa.delete(models.DiskRecord).where(
                     models.DiskRecord.instance_id.in_(some)))
+
+    def end_maintenance(self, term, host, now):
+        """End the maintenance of a host if its time is over, as its mark is at this moment.
+
+        :returns: whether it has ended by this
+        """
+        table = models.HostMark
+        with self.leading(term) as session:
+            row = session.scalars(sa.select(table).where(
+                table.host == host, table.maintenance.is_(True), table.maintenance_until <= now,
+            ).with_for_update()).first()
+            if row is not None:
+                self._mark(session, row, dict(maintenance=False, maintenance_until=None))
+            return row is not None
 
     def set_failure(self, term, failure_id, state, detail='', **values):
         """Change the state of a report."""
@@ -223,10 +248,16 @@ class Store(reads.Reads):
             self._tell(session, 'vmha.recovery.confirmed', views.recovery(recovery))
             return recovery
 
-    def set_recovery(self, term, recovery_id, **values):
-        """Change a recovery; ``state`` only as states.RECOVERY_NEXT allows."""
+    def set_recovery(self, term, recovery_id, answered='', **values):
+        """Change a recovery; ``state`` only as states.RECOVERY_NEXT allows.
+
+        :param answered: the wish that this fulfils or refuses. Another one, which an operator has
+                         written meanwhile, stays.
+        """
         with self.leading(term) as session:
-            row = session.get(models.Recovery, recovery_id)
+            row = session.get(models.Recovery, recovery_id, with_for_update=True)
+            if row.wish == answered:
+                row.wish = ''
             if 'state' in values:
                 states.check(states.RECOVERY_NEXT, row.state, values['state'])
             before, out = row.state, row.released_at is None

@@ -149,7 +149,7 @@ class StorageLooks:
         nodes = {host: model.ComputeNode(host, address=address)
                  for host, address in self._nodes().items()}
         states, ports = {}, {}
-        for host, osds in disks.osds_by_host(nodes, seen).items():
+        for host, osds in disks.by_host(nodes, seen).items():
             down = sum(not o.up for o in osds)
             word = c.DOWN if down == len(osds) else c.UP
             states[host] = word, f'{down} of {len(osds)} OSDs are down'

@@ -224,9 +224,12 @@ class Journal:
             change = self._changes[0]
             if self._leads():           # the other monitor sees it as well
                 found = change.verdict
-                self._store.tell_verdict(
-                    change.host, found.what, found.reason, change.before, change.evidence,
-                    LEVELS.get(found.what, 'warning'))
+                try:
+                    self._store.tell_verdict(
+                        change.host, found.what, found.reason, change.before, change.evidence,
+                        LEVELS.get(found.what, 'warning'))
+                except exception.StoreRefused as e:     # it would be refused for ever
+                    LOG.error('the verdict of %s cannot be written: %s', change.host, e)
             self._changes.popleft()
         if self.reporting:
             began = self._monotonic()

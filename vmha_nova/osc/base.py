@@ -19,9 +19,10 @@ def notices(status, now):
     """
     paused, engine, snapshot = status['paused'], status['engine'], status['snapshot']
     if paused['paused']:
-        reason = f' ({paused["reason"]})' if paused['reason'] else ''
-        yield 'paused', (f'recoveries are paused by {paused["user"] or "somebody"}{reason}: no '
-                         'new one begins until "openstack vmha resume"')
+        # In the words of the reports and recoveries that wait (states.paused).
+        reason = f': {paused["reason"]}' if paused['reason'] else ''
+        yield 'paused', (f'recoveries are paused by {paused["user"] or "an operator"}{reason} '
+                         '(go on with "openstack vmha resume")')
     if engine is None or not engine['alive']:
         since = '' if engine is None or engine['renewed_at'] is None else (
             f' (the last sign of {engine["holder"]} is of '

@@ -26,8 +26,11 @@ def summary(one):
         parts.append(f'{one["unplaced"]} would wait')
     if one['unprotectable']:
         parts.append(f'{one["unprotectable"]} would be left alone')
-    yield f'{one["host"]} {"fits" if one["fits"] else "does not fit"}: {", ".join(parts)}'
-    if one['storage_fill'] is not None:
+    fits = {True: 'fits', False: 'does not fit', None: 'fits if the storage has room'}[one['fits']]
+    yield f'{one["host"]} {fits}: {", ".join(parts)}'
+    if one['fits'] is None:
+        yield 'How full the storage would be without its disks is not known'
+    elif one['storage_fill'] is not None:
         yield f'The storage would be {one["storage_fill"]:.0%} full without its disks'
     reason = f' ({one["protection_reason"]})' if one['protection_reason'] else ''
     yield f'Protection: {one["protection"]}{reason}'

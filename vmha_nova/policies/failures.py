@@ -9,4 +9,7 @@ RULES = [
     base.rule('failures', 'force', base.ADMIN,
               'Report a host as down, with no check of the evidence.',
               'POST /v1/failures'),
+    base.rule('failures', 'source', base.ADMIN,
+              'Report a host as down in the name of a source that is acted upon with no check of '
+              'the evidence ([detection] trust).', 'POST /v1/failures'),
 ]
