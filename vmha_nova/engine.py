@@ -228,7 +228,8 @@ class Engine:
             dealt_with = {m.instance_id for m in self.store.moves(known.id)
                           if m.state not in ('moved', 'gone')}
             # And a host that was let back, if not yet into service, has failed anew.
-            back = known.state == 'dismissed' or self.work.guard.lifted(known)
+            back = known.state == 'dismissed' or self.work.guard.lifted(known) or (
+                bool(self.store.steps(known.id, 'force_up')))
             if not back and all(i.id in dealt_with for i in instances):
                 retry = '' if known.state == 'recovered' else (
                     f'; "openstack vmha recovery retry {known.id}" tries again')

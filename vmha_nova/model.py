@@ -169,6 +169,10 @@ class Policy:
     return_becomes: str = 'as_before'           # or 'spare', 'ordinary'
     flap_window: float = 1800.0                 # seconds in service; failing sooner is held
 
+    def worth(self, source: str) -> str:
+        """What a report of a source is worth: act, confirm or ignore."""
+        return self.trust.get(source, self.trust.get('default', 'confirm'))
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -181,10 +185,6 @@ class Limits:
     aggregate_hosts: int = 0                    # and in one aggregate
     aggregate_percent: float = 0.0
     rate: int = 4                               # within ten minutes
-
-    def worth(self, source: str) -> str:
-        """What a report of a source is worth: act, confirm or ignore."""
-        return self.trust.get(source, self.trust.get('default', 'confirm'))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -285,6 +285,24 @@ class AgainTest(Base):
         self.assertNotIn(('id-c1', False), self.acts(world, 'force_down'))
         self.assertEqual('moved', world.moves()['new0'].state)
 
+    def test_without_a_fence_that_is_lifted_a_failure_before_it_is_enabled_is_a_new_one(self):
+        world = self.world(storage=False)
+        world.nova._set('run0', vm_state='paused')      # left, and there when it comes back
+        world.settle()
+        world.die('c1')
+        world.run(world.over)
+        self.back(world)
+        world.executor.slow = {'_open'}
+        world.run(lambda: world.executor._waiting)
+        world.nova._set('run0', vm_state='active')
+        world.settle()
+        world.nova.hosts['c1'].alive = False
+        world.die('c1', detected_at=world.clock())
+        world.settle(15)
+        world.executor.let()
+        world.run(lambda: len(world.store.recoveries()) == 2 and world.over())
+        self.assertEqual('moved', world.moves()['run0'].state)
+
     def test_a_retry_comes_too_late_when_it_is_on_its_way(self):
         world = self.world(storage=False)
         world.nova.faults['evacuate'] = [test_engine_storage.exception.Rejected('no', 403)]
