@@ -15,6 +15,7 @@ class ReturnTest(monitored.MonitoredTest):
     """The guest ends on the spare, and nowhere else; the host comes back into service."""
 
     overrides = {'return.stable_for': 5}
+    restarted = False                   # nova-compute, once it was asked for
 
     # -- how it fails and returns -----------------------------------------------------------------
     def lose_power(self):
@@ -79,8 +80,7 @@ class ReturnTest(monitored.MonitoredTest):
         self.wait_over(300)
         self.assertEqual('recovered', self.recovery().state, self.state())
         self.assertGoesOn(self.guest)
-        self.wait('the fence is lifted', lambda: any(
-            s.state == 'done' for s in self.store.steps(self.recovery().id, 'lift')), 150)
+        self.wait('the fence is lifted', self.lifted, 150)
         self.assertEqual({}, self.lab.guests(self.SOURCE), 'its old copy is gone')
         self.wait('it is in service again', lambda: self.recovery().released_at, 150)
         service = self.cloud.service(self.SOURCE)
@@ -89,6 +89,17 @@ class ReturnTest(monitored.MonitoredTest):
         self.assertEqual(1, len([e for e in self.evacuations()
                                  if e['status'] in ('done', 'completed')]))
         self.assertCountsOnSpare()
+
+    def lifted(self):
+        """Whether the fence is lifted; an operator does what it waits for, once.
+
+        A nova-compute that started before Nova had ended the evacuation has not cleaned up.
+        """
+        if not self.restarted and any(
+                'restart nova-compute' in e.text for e in self.store.events()):
+            self.restarted = True
+            self.lab.restart_compute(self.SOURCE)
+        return any(s.state == 'done' for s in self.store.steps(self.recovery().id, 'lift'))
 
     def assertCountsOnSpare(self):
         begin = len(self.counts(self.guest, self.SPARE))
@@ -104,7 +115,6 @@ class ReturnTest(monitored.MonitoredTest):
         self.wait('it says why the host stays out', lambda: any(
             'restart nova-compute' in e.text for e in self.store.events()), 90)
         self.assertIn(self.guest, self.lab.guests(self.SOURCE), 'the old copy is there, shut out')
-        self.lab.restart_compute(self.SOURCE)
         self.ends()
 
     # -- the tests --------------------------------------------------------------------------------
