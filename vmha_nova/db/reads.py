@@ -91,8 +91,9 @@ class Reads(base.Database):
 
     def recoveries(self, open_only=False, unreleased=False, since=None, host=None,
                    limit=1000):
-        """Recoveries, oldest first: all, those not over, of hosts still out, begun since, of a
-        host."""
+        """Recoveries, oldest first: all, or those not over, of hosts still out, begun since, of a
+        host.
+        """
         table = models.Recovery
         query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
         if open_only:
