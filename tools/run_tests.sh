@@ -6,7 +6,7 @@ set -u -o pipefail
 
 usage() {
     cat <<'EOF'
-usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage]
+usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage] [--all]
 
 Installs what is missing (on Debian, with apt-get, as root or through sudo), makes a virtual
 environment with tox in .tox-host, and runs tox. Without an option all four layers are run:
@@ -17,6 +17,8 @@ environment with tox in .tox-host, and runs tox. Without an option all four laye
   --storage      tox -e storage: the same on a cloud with Ceph and libvirt, whose hosts lose power
                  or their network; takes root, 8 GB of memory, 10 GB of disk and Debian's own
                  Python (3.11). Without an option it is left out where there is no root
+  --all          with the tests that take minutes each, all of --storage: every kind of failure,
+                 and every way in which a host returns
   -h, --help     this text
 
 The last line is 'N passed, N failed'. An environment that cannot be made, a runner that breaks
@@ -34,6 +36,7 @@ for option in "$@"; do
         --unit) unit=yes ;;
         --functional) functional=yes ;;
         --storage) storage=yes ;;
+        --all) export VMHA_ALL=1 ;;
         -h|--help) usage; exit 0 ;;
         *) echo "unknown option: $option" >&2; usage >&2; exit 2 ;;
     esac

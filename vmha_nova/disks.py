@@ -269,6 +269,21 @@ def backing(instance: model.Instance, found: model.DiskRecord | None,
     return model.Backing(found.backend if instance.kept else '')
 
 
+def named_backing(instance: model.Instance, backend: str) -> model.Backing:
+    """What backs an instance by the operator's word about its host, where no storage is asked."""
+    if not instance.kept and not instance.volumes:
+        return model.Backing(unsure='Nova shows no disk of it')
+    if not instance.kept:
+        return model.Backing()
+    if not backend:
+        return model.Backing(unsure=f'where {instance.host} keeps disks is not known, and a '
+                                    'target must keep them in the same place: vmha-manage host '
+                                    'set --backend, or [ceph] hosts_backend')
+    if backend == LOCAL:
+        return model.Backing(local=f'its disk is on {instance.host} itself')
+    return model.Backing(backend)
+
+
 def backends(instances: typing.Iterable[model.Instance],
              records: typing.Mapping[str, model.DiskRecord]) -> dict[str, set[str]]:
     """Where hosts keep disks, as seen: host -> backends of the disks of its running instances."""

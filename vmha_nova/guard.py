@@ -5,18 +5,21 @@ An error is not that answer.
 """
 
 import collections
+import logging
 import threading
 
 from vmha_nova import exception
 
+LOG = logging.getLogger(__name__)
 GUARD = 5.0                             # seconds between looks at the fence and the storage
 STALE = 30.0                            # seconds after which an answer counts no more
 READ_AGAIN = 30.0                       # seconds before disks that could not be read are again
+OFF = 'it was switched off, and nothing here switches it on: do that when it is well'
 ENDED = ('failed', 'error', 'cancelled')    # of Nova's evacuation records; nothing was moved
 
 
 class Guard:
-    """See the module. ``fence`` and ``storage`` as in fencing and storage."""
+    """See the module. ``fence`` is a fencing.fences.Fences, ``storage`` as in storage."""
 
     def __init__(self, store, lead, nova, fence, storage, jobs, clock):
         self.store = store
@@ -64,7 +67,7 @@ class Guard:
         for step in self.store.steps(recovery.id, ('fence', 'lift')):
             if step.kind == 'lift':
                 found = None
-            elif step.state == 'done' and step.evidence.get('driver') == self.fence.name:
+            elif step.state == 'done' and self.fence.of(step.evidence) is not None:
                 found = step.evidence
         return found
 
@@ -73,29 +76,49 @@ class Guard:
         return bool(self.store.steps(recovery.id, 'lift'))
 
     def begun(self, host):
-        """Whether something of a fence of the host may be in force."""
-        return self.fence.lasting and bool(self._fences(host))
+        """What fences that were begun may have done to the host, in words; '': nothing."""
+        fences = [self.fence.of(s.evidence) for s in self._fences(host)]
+        return '; '.join(dict.fromkeys(f.done for f in fences if f is not None and f.done))
 
     def put_up(self, recovery, cluster, objection=lambda: ''):
-        """Fence the host, unless that is done. Raises what says why it is not fenced.
+        """Fence the host, unless that is done; returns by which driver.
+
+        What one fence cannot do, the next one is asked to. Raises what says why it is not fenced.
 
         :param objection: why it must not begin now, ''; asked when its turn has come
         """
         with self._turn[recovery.host]:
-            if self.fenced(recovery) is not None:
-                return
-            ours = self._ranges('ours', recovery.host, *self._others(recovery.host))
-            plan = self.fence.plan(recovery.host, ours)
-            # What is covered is worked out, and on record, before anything is done: later Nova
-            # notes changes of the instances that are our own doing.
-            plan['covered'] = self.storage.covered(cluster, recovery.host, plan)
-            if reason := objection():
-                raise exception.Held(reason)
-            self._put(recovery.id, recovery.host, plan, self.fence.proves)
+            if (done := self.fenced(recovery)) is not None:
+                return done['driver']
+            problems = []
+            for fence in self.fence:
+                try:
+                    self._put_up(fence, recovery, cluster, objection)
+                    return fence.name
+                except (exception.Held, exception.TermLost, exception.StoreUnavailable):
+                    raise
+                except Exception as e:
+                    # Not even a fault of ours in one keeps the next from being tried.
+                    LOG.log(logging.WARNING, '%s is not fenced by %s: %s', recovery.host,
+                            fence.name, e, exc_info=not isinstance(e, exception.VmhaError))
+                    problems.append((fence.name, e))
+            if len(problems) == 1:
+                raise problems[0][1]
+            raise exception.FenceFailed('; '.join(f'by {name}: {e}' for name, e in problems))
 
-    def _put(self, recovery_id, host, plan, detail):
+    def _put_up(self, fence, recovery, cluster, objection):
+        ours = self._ranges('ours', recovery.host, *self._others(recovery.host))
+        plan = fence.plan(recovery.host, ours)
+        # What is covered is worked out, and on record, before anything is done: later Nova
+        # notes changes of the instances that are our own doing.
+        plan['covered'] = self.storage.covered(cluster, recovery.host, plan)
+        if reason := objection():
+            raise exception.Held(reason)
+        self._put(fence, recovery.id, recovery.host, plan, fence.proves)
+
+    def _put(self, fence, recovery_id, host, plan, detail):
         self.lead.step('fence', host, recovery_id, lambda: (
-            'done', detail, self.fence.fence(host, plan)), plan)
+            'done', detail, fence.fence(host, plan)), plan)
 
     def _fences(self, host):
         """The fences of a host that were done, or begun, since one was last lifted."""
@@ -134,11 +157,29 @@ class Guard:
     def _look(self, recovery):
         with self._turn[recovery.host]:
             self._keep(recovery.host)
-        if self.fence.lasting and self.fenced(recovery) is None:
+            evidence = self.fenced(recovery)
+            if evidence is not None and (problem := self._keep_off(recovery, evidence)):
+                return problem
+        if evidence is None and any(fence.done for fence in self.fence):
             return (f'no fence of {recovery.host} by [fence] driver = {self.fence.name} is on '
                     'record: abort the recovery and retry it')
         reason = self.storage.ready(recovery.host)
         return f'the storage is not ready: {reason}' if reason else ''
+
+    def _keep_off(self, recovery, evidence):
+        """Fence the host again where a fence that does not last is not in force any more.
+
+        Only before something is sent: once its recovery is over, it may be switched on.
+        """
+        fence = self.fence.of(evidence)
+        plan = None if fence.lasting else fence.keep(recovery.host, evidence)
+        if plan is None:
+            return ''
+        try:
+            self._put(fence, recovery.id, recovery.host, plan, f'again: {fence.proves}')
+        except exception.FenceFailed as e:
+            return f'{recovery.host} was switched on again, and is not fenced: {e}'
+        return ''
 
     def _keep(self, host):
         """Have the host's fence in force as recorded, and recorded as it is in force.
@@ -146,18 +187,19 @@ class Guard:
         All that was ever proven or begun since it was let in last is kept, of whichever recovery:
         what an earlier one moved must not meet its old guests either.
         """
-        fences = [s for s in self._fences(host) if s.evidence.get('driver') == self.fence.name]
+        fence = self.fence.lasting
+        fences = [s for s in self._fences(host) if fence and self.fence.of(s.evidence) is fence]
         proven = [s for s in fences if s.state == 'done']
-        if not self.fence.lasting or not proven:
+        if not proven:
             return
         last = proven[-1]               # what a later one will cover is for that one to say
         kept = {**last.evidence, **{what: sorted({one for s in fences for one in s.evidence[what]})
                                     for what in ('entries', 'ranges', 'ours')}}
-        plan = self.fence.keep(host, kept)
+        plan = fence.keep(host, kept)
         if plan is None and last is not fences[-1]:
             plan = kept                 # it is all there, and not known to be in force
         if plan is not None:
-            self._put(last.recovery_id, host, plan,
+            self._put(fence, last.recovery_id, host, plan,
                       'in force again, or for longer, or for more clients')
 
     def tend(self, host):
@@ -186,7 +228,7 @@ class Guard:
         :param well: whether its nova-compute has sent heartbeats for long enough
         :returns: why it must stay out, '' when nothing of ours keeps it out, None: not known yet
         """
-        if not self.fence.lasting and node is not None and _in_service(node):
+        if not any(fence.done for fence in self.fence) and node is not None and _in_service(node):
             return ''                   # Nova has seen to it
         at, reason = self._kept.get(recovery.id, (None, None))
         if at is not None and (self.clock() - at).total_seconds() < GUARD:
@@ -210,17 +252,25 @@ class Guard:
                 return ''               # what an earlier recovery had moved was looked at then
             reason = '' if recovery.wish == 'release' else self._uncleaned(
                 recovery, node, fences, well)
+            by = [self.fence.of(s.evidence) for s in fences]
             if reason:
                 self._keep(host)
-            elif fences and self.fence.lasting:
-                # An address may have been another host's, which is out as well.
-                ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
-                self.lead.step('lift', host, recovery.id, lambda: (
-                    self.fence.lift(ranges), ('done', (
-                        "an operator's word that it writes no more"
-                        if recovery.wish == 'release' else 'its old guests are gone'),
-                        {'ranges': sorted(ranges)}))[1])
+                last = by[-1] if by else None
+                return OFF if last and last.done and not last.lasting and not well else reason
+            if any(fence is not None and fence.done for fence in by):
+                self._lift(recovery, any(fence is not None and fence.lasting for fence in by))
             return reason
+
+    def _lift(self, recovery, lasts):
+        """Take back what lasts of the host's fences; from now on none of them proves anything."""
+        host = recovery.host
+        # An address may have been another host's, which is out as well.
+        ranges = self._ranges('ours', host) - self._ranges('ranges', *self._others(host))
+        self.lead.step('lift', host, recovery.id, lambda: (
+            self.fence.lasting.lift(ranges) if lasts else None, ('done', (
+                "an operator's word that it writes no more"
+                if recovery.wish == 'release' else 'its old guests are gone'),
+                {'ranges': sorted(ranges)}))[1])
 
     def _uncleaned(self, recovery, node, fences, well):
         """Why old guests may still be on the host; '': they are proven gone.

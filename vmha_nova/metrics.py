@@ -328,7 +328,7 @@ class EngineMetrics(_Exposed, _Port):
         """Count a notification (model.Note). Its times are the database's; never raises."""
         try:
             _vmha, noun, verb = note.event_type.split('.')
-            if noun == 'host' and verb in ('updated', 'released', 'verdict'):
+            if noun == 'cloud' or noun == 'host' and verb in ('updated', 'released', 'verdict'):
                 return
             self._counters[noun].labels(note.payload['state']).inc()
             getattr(self, f'_on_{noun}')(note)

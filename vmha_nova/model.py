@@ -232,6 +232,16 @@ class Service:
     beat: str = ''
     zone: str = ''
 
+    def beats_since(self, old: 'Service') -> bool:
+        """Whether its nova-compute has sent a heartbeat between that look and this one.
+
+        Nova shows the updated_at of its row, which moves when somebody disables the service or
+        forces it down, too. That is not the host's doing.
+        """
+        return self.beat != old.beat and (
+            self.enabled, self.disabled_reason, self.forced_down) == (
+            old.enabled, old.disabled_reason, old.forced_down)
+
 
 @dataclasses.dataclass(frozen=True)
 class Hypervisor:
@@ -465,6 +475,9 @@ class Note:
     at: datetime.datetime
     event_type: str
     payload: typing.Mapping[str, typing.Any]
+
+
+SWITCHED_OFF = ('power', 'power+storage')       # levels of protection with a fence by power
 
 
 @dataclasses.dataclass(frozen=True)

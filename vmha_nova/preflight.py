@@ -53,7 +53,7 @@ class Facts:
 
     policy: model.Policy = dataclasses.field(default_factory=model.Policy)
     pools: disks.Pools = disks.Pools()
-    fence: str = 'none'
+    fence: typing.Collection[str] = ('none',)   # [fence] driver
     ranged: bool = True
     user: str = 'client.vmha'
     problems: tuple[Finding, ...] = ()          # of reading
@@ -96,12 +96,12 @@ def findings(facts: Facts) -> list[Finding]:
 
 # -- the fence ------------------------------------------------------------------------------------
 def _fence(facts):
-    if facts.fence == 'none':
+    if 'none' in facts.fence:
         yield Finding(
             WARNING, 'no fence is configured ([fence] driver = none)',
             'a guest that still runs on a host reported dead would write beside its copy',
-            'set [fence] driver = storage where the disks are on Ceph')
-    elif not facts.ranged:
+            'set [fence] driver = storage where the disks are on Ceph, or power')
+    elif 'storage' in facts.fence and not facts.ranged:
         yield Finding(
             WARNING, 'only clients on record are fenced ([ceph] fence_range = false)',
             'an instance started in the seconds before a failure waits for an operator',
@@ -139,7 +139,7 @@ def _may(caps, command, adding=False):
 
 
 def _records(facts):
-    if facts.cluster is None or facts.recorded is None or facts.fence != 'storage':
+    if facts.cluster is None or facts.recorded is None or 'storage' not in facts.fence:
         return
     bare = [h for h in facts.cluster.nodes if facts.cluster.by_host.get(h)
             and h not in facts.recorded]
@@ -152,7 +152,7 @@ def _records(facts):
 
 
 def _addresses(facts):
-    if facts.fence != 'storage':
+    if 'storage' not in facts.fence:
         return
     for problem in facts.claims:
         yield Finding(

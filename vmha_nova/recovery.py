@@ -53,7 +53,6 @@ class Work:
         self.lead = lead
         self.nova = nova
         self.collector = collector
-        self.fence = fence
         self.jobs = jobs
         self.clock = clock
         self.settings = settings
@@ -109,9 +108,7 @@ class Work:
                 if self.jobs.running(('fence', recovery.id)):
                     return None         # it ends first: what it has done is taken back then
                 self._leave(recovery, rows, found.reason)
-                done = ('nothing was done to it' if not self.guard.begun(recovery.host) else
-                        'its fence was begun and is taken back, but guests there may have been '
-                        'shut out of their disks: restart those that complain')
+                done = self.guard.begun(recovery.host) or 'nothing was done to it'
                 return Go('dismissed', f'{found.reason}; {done}. Should it be '
                                        'dead all the same: "openstack vmha failure report '
                                        f'{recovery.host} --force"')
@@ -140,7 +137,7 @@ class Work:
             return None
         if result.error:
             return Hold(f'{recovery.host} is not fenced: {result.error}')
-        return Go('fenced', f'fenced by {self.fence.name}')
+        return Go('fenced', f'fenced by {result.value}')
 
     def _at_work(self, recovery):
         """Whether this engine has begun, and has not stopped since."""

@@ -19,7 +19,13 @@ from vmha_nova.db import store
 from vmha_nova import disks
 from vmha_nova import engine
 from vmha_nova import exception
-from vmha_nova import fencing
+from vmha_nova.fencing import agents
+from vmha_nova.fencing import fences
+from vmha_nova.fencing import ironic
+from vmha_nova.fencing import none
+from vmha_nova.fencing import parameters
+from vmha_nova.fencing import power
+from vmha_nova.fencing import storage as storage_fence
 from vmha_nova import messaging
 from vmha_nova import metrics
 from vmha_nova import model
@@ -28,6 +34,7 @@ from vmha_nova import nova
 from vmha_nova import planner
 from vmha_nova import recorder
 from vmha_nova import storage
+from vmha_nova import unchecked
 
 LOG = logging.getLogger(__name__)
 SPARE_JOBS = 8                          # calls besides the evacuations under way
@@ -41,12 +48,11 @@ def make_store(conf, clock=clock):
     return store.Store(clock, **options)
 
 
-def make_nova(conf):
-    """Nova and Placement, with the account of [service_credentials]; nothing is called yet.
+def make_session(conf):
+    """The account of [service_credentials]; nothing is called yet.
 
     :raises ConfigurationError: the account is incomplete.
     """
-    group = conf.service_credentials
     try:
         auth = loading.load_auth_from_conf_options(conf, 'service_credentials')
     except ks_exceptions.ClientException as e:
@@ -55,8 +61,13 @@ def make_nova(conf):
         raise exception.ConfigurationError(
             '[service_credentials] auth_type is not set: give auth_type = password, auth_url, '
             'username, password, project_name and their domains')
-    session = loading.load_session_from_conf_options(conf, 'service_credentials', auth=auth)
-    return nova.Nova(session, region_name=group.region_name, interface=group.interface,
+    return loading.load_session_from_conf_options(conf, 'service_credentials', auth=auth)
+
+
+def make_nova(conf):
+    """Nova and Placement; nothing is called yet."""
+    group = conf.service_credentials
+    return nova.Nova(make_session(conf), region_name=group.region_name, interface=group.interface,
                      timeout=group.request_timeout)
 
 
@@ -84,7 +95,7 @@ def make_policy(conf):
         evacuate_error=rec.evacuate_error, max_cpu_share=rec.max_cpu_share,
         cpu_share_ttl=rec.cpu_share_ttl,
         # With no storage driver no backend is known; the operator's word stands for it.
-        need_same_backend=conf.fence.driver != 'none' or not conf.fence.unsafe_without_fence,
+        need_same_backend=not fences.has(conf, fences.NONE) or not conf.fence.unsafe_without_fence,
         max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
         window_per_target=rec.window_per_target, limits=make_limits(conf.storm),
         heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
@@ -103,11 +114,6 @@ def make_limits(group):
         aggregate_percent=group.max_aggregate_percent, rate=group.max_rate)
 
 
-def asks_storage(conf):
-    """Whether there is a storage to ask for its evidence."""
-    return conf.fence.driver == 'storage'
-
-
 def make_ceph(conf, clock=clock):
     """The cluster of [ceph]; nothing is called yet.
 
@@ -118,15 +124,19 @@ def make_ceph(conf, clock=clock):
                      clock=clock, data_pools=group.data_pools)
 
 
-def make_storage(conf, ceph_, store_, snapshot, attachments, clock=clock):
-    """What is known of the storage of [ceph]; with no Ceph, storage nobody asks."""
-    if ceph_ is None:
-        return storage.UncheckedStorage()
+def make_storage(conf, ceph_, store_, snapshot, attachments, clock=clock, **power_):
+    """What is known of the storage of [ceph]; with no Ceph, storage nobody asks.
+
+    :param power_: ``powered`` and ``protect`` of the fence by power, where there is one
+    """
     group = conf.ceph
+    if ceph_ is None:
+        return unchecked.NamedStorage(group.hosts_backend, power_.get('protect')) if fences.has(
+            conf, fences.POWER) else unchecked.UncheckedStorage()
     return storage.Storage(
         ceph_, store_, snapshot, attachments, clock, make_pools(group),
         named=named_addresses(group), everywhere=group.hosts_backend, ranged=group.fence_range,
-        interval=group.clients_interval)
+        interval=group.clients_interval, **power_)
 
 
 def make_pools(group):
@@ -142,9 +152,10 @@ def make_pools(group):
 
 def storage_on_record(conf, store_, cluster):
     """What the engine has written of the storage, for who only reads; Ceph is not asked."""
-    if conf.fence.driver != 'storage':
-        return storage.UncheckedStorage()
-    found = make_storage(conf, object(), store_, lambda: cluster, None)
+    if not fences.has(conf, fences.STORAGE):
+        return make_storage(conf, None, store_, None, None)
+    found = make_storage(conf, object(), store_, lambda: cluster, None,
+                         powered=store_.switched_off().__contains__)
     found.load_backends()
     return found
 
@@ -160,12 +171,35 @@ def named_addresses(group):
     return {host: ips.split('+') for host, ips in group.host_addresses.items()}
 
 
-def make_fence(conf, ceph_=None, storage_=None):
-    """The fence of [fence]."""
-    if conf.fence.driver == 'none':
-        return fencing.NoFence(conf.fence.unsafe_without_fence)
-    return fencing.StorageFence(ceph_, storage_, conf.ceph.fence_seconds, conf.ceph.fence_range,
-                                refusing=functools.partial(ceph.refusing, timeout=1.0))
+def make_power(conf, check_lead=lambda: None, clock=clock):
+    """The fence by power, None where there is none.
+
+    :raises ConfigurationError: its file cannot be used.
+    """
+    if not fences.has(conf, fences.POWER):
+        return None
+    group = conf.service_credentials
+    found = parameters.Parameters(conf.fence.power_file)
+    found.all()
+    return power.PowerFence(
+        found, agents.Agents(conf.fence.power_timeout),
+        ironic.Ironic(make_session(conf), group.region_name, group.interface,
+                      conf.fence.power_timeout),
+        {socket.gethostname(), socket.getfqdn()}, conf.fence.power_patience, check_lead, clock)
+
+
+def make_fence(conf, ceph_=None, storage_=None, power_=None):
+    """The fences of [fence], in the operator's order.
+
+    :raises ConfigurationError: with one line that says what to do.
+    """
+    made = {
+        fences.NONE: lambda: none.NoFence(conf.fence.unsafe_without_fence),
+        fences.STORAGE: lambda: storage_fence.StorageFence(
+            ceph_, storage_, conf.ceph.fence_seconds, conf.ceph.fence_range,
+            refusing=functools.partial(ceph.refusing, timeout=1.0)),
+        fences.POWER: lambda: power_ or make_power(conf)}
+    return fences.Fences(*(made[driver]() for driver in fences.order(conf)))
 
 
 def check(conf):
@@ -175,9 +209,11 @@ def check(conf):
     """
     make_policy(conf)
     make_nova(conf)
-    if conf.fence.driver == 'none':
-        make_fence(conf)
-    else:
+    power_ = make_power(conf)
+    make_fence(conf, power_=power_)
+    if power_ is not None:
+        power_.problems()           # which are logged
+    if fences.has(conf, fences.STORAGE):
         make_ceph(conf)
     notifier.options(conf)
     for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
@@ -205,11 +241,13 @@ class EngineService(cotyledon.Service):
         store_ = make_store(conf, steady)
         self.collector = make_collector(conf, nova_, steady)
         self._executor = futurist.ThreadPoolExecutor(policy.window + SPARE_JOBS)
-        self._ceph = make_ceph(conf, steady) if conf.fence.driver == 'storage' else None
+        self._ceph = make_ceph(conf, steady) if fences.has(conf, fences.STORAGE) else None
+        power_ = make_power(conf, lambda: self._storage.check_lead(), steady)
         self._storage = make_storage(conf, self._ceph, store_, lambda: self.collector.snapshot,
-                                     nova_.attachments, steady)
+                                     nova_.attachments, steady, **({} if power_ is None else {
+                                         'powered': power_.powered, 'protect': power_.protect}))
         self.engine = engine.Engine(
-            store_, nova_, self.collector, make_fence(conf, self._ceph, self._storage),
+            store_, nova_, self.collector, make_fence(conf, self._ceph, self._storage, power_),
             self._storage, self._executor, steady, f'{socket.gethostname()}:{os.getpid()}',
             policy, idle=steady.take_over)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)

@@ -36,56 +36,6 @@ AGAIN = 300.0                           # seconds before a disk not found is loo
 IN_A_ROW = 3                            # instances not read one after the other: stop trying
 
 
-class UncheckedStorage:
-    """Storage nobody asks: always ready, nothing known of where disks are."""
-
-    lead = None
-
-    def look(self):
-        """Do nothing; returns the seconds until the next look."""
-        return 60.0
-
-    def unread(self, host, cluster):
-        """Nothing."""
-        return ()
-
-    def with_backends(self, cluster):
-        """The cluster as it is."""
-        return cluster
-
-    def backed(self, cluster, host, fenced=None):
-        """The cluster as it is."""
-        return cluster
-
-    def foreseen(self, cluster):
-        """The cluster as it is."""
-        return cluster
-
-    def protections(self, cluster):
-        """Nothing but a word keeps hosts from writing: host -> (level, why)."""
-        return dict.fromkeys(cluster.nodes, ('word', (
-            'nothing fences it: that it can write no more is the word of whoever reports it '
-            '([fence] driver = none)')))
-
-    def fills(self, cluster):
-        """Nothing."""
-        return {}
-
-    def covered(self, cluster, host, plan):
-        """None that it could tell."""
-        return []
-
-    def ready(self, host):
-        """'' always."""
-        return ''
-
-    def osd_state(self, host):
-        """None: it is no witness."""
-
-    def refresh_map(self):
-        """Do nothing."""
-
-
 class Storage:
     """The storage of one Ceph cluster.
 
@@ -94,12 +44,15 @@ class Storage:
     :param named: host -> IPs, the operator's word
     :param everywhere: the backend of hosts of which nothing else is known, the operator's word
     :param ranged: whether whole addresses will be fenced, not only clients on record
+    :param powered: function: host -> whether it is to be switched off, so that no client is left
+    :param protect: function: levels of protection -> the same with that fence
     :param interval: seconds between looks at the clients
     :param batch: images opened in one look, at most
     """
 
     def __init__(self, ceph, store, snapshot, attachments, clock, pools, named=model.NOTHING,
-                 everywhere='', ranged=True, interval=10.0, batch=64):
+                 everywhere='', ranged=True, powered=lambda host: False,
+                 protect=lambda levels: levels, interval=10.0, batch=64):
         self.ceph = ceph
         self.store = store
         self.pools = pools
@@ -112,6 +65,8 @@ class Storage:
         self._named = named
         self._everywhere = everywhere
         self._ranged = ranged
+        self._powered = powered
+        self._protect = protect
         self._batch = batch
         self._lock = threading.Lock()   # one look, or reading, at a time
         self._looked_at = None
@@ -362,6 +317,7 @@ class Storage:
         of all hosts, and is never acted on.
         """
         whole = {host for host, (known, all_) in self._known().items() if all_}
+        whole.update(filter(self._powered, cluster.nodes))
         records = dict(self._records)   # another thread changes them
         return _replaced(cluster, instances={ident: _replaced(i, backing=disks.backing(
             i, records.get(ident), i.host in whole))
@@ -383,7 +339,8 @@ class Storage:
     def protections(self, cluster):
         """What keeps hosts from writing once they are said to be dead: host -> (level, why)."""
         known = self._known()
-        return {host: _protection(*known.get(host, ((), False))) for host in cluster.nodes}
+        return self._protect({
+            host: _protection(*known.get(host, ((), False))) for host in cluster.nodes})
 
     def fills(self, cluster):
         """Host -> how full the storage is without it (disks.fill_without); None: not known."""
@@ -422,6 +379,8 @@ class Storage:
         """
         known = {disks.ip_of(c) for c in self.clients(host)}
         if addresses is None:
+            if self._powered(host):
+                return True
             addresses = self.addresses(host) if self.map else known
         return self._ranged and bool(known) and known <= set(addresses)
 

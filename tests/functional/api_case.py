@@ -45,6 +45,23 @@ class ApiTest(base.LabTest):
         """What `move list` says: ``{name: row}``."""
         return {row['Name']: row for row in self.ask('move', 'list', recovery)}
 
+    def flavor(self, name, ram):
+        """A flavor that the test alone uses; answers its id."""
+        flavor = {'name': name, 'id': name, 'vcpus': 1, 'ram': ram, 'disk': 1}
+        self.cloud.call('POST', '/flavors', {'flavor': flavor})
+        self.addCleanup(self.cloud.call, 'DELETE', f'/flavors/{name}')
+        return name
+
+    def memory(self, host):
+        """How many MiB a host has left, by Placement."""
+        session, url = self.lab.session(), self.lab.urls['placement_url']
+        provider, = session.get(f'{url}/resource_providers?name={host}').json()[
+            'resource_providers']
+        path = f'{url}/resource_providers/{provider["uuid"]}'
+        found = session.get(f'{path}/inventories/MEMORY_MB').json()
+        used = session.get(f'{path}/usages').json()['usages']['MEMORY_MB']
+        return int((found['total'] - found['reserved']) * found['allocation_ratio']) - used
+
     def failure(self):
         """The newest report."""
         return self.store.failures()[-1]

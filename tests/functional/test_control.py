@@ -88,23 +88,6 @@ class RoomTest(api_case.ApiTest):
 
     overrides = {'recovery.spares_only': 'true', 'storm.max_hosts': 1}
 
-    def flavor(self, name, ram):
-        """A flavor that the test alone uses; answers its id."""
-        flavor = {'name': name, 'id': name, 'vcpus': 1, 'ram': ram, 'disk': 1}
-        self.cloud.call('POST', '/flavors', {'flavor': flavor})
-        self.addCleanup(self.cloud.call, 'DELETE', f'/flavors/{name}')
-        return name
-
-    def memory(self, host):
-        """How many MiB a host has left, by Placement."""
-        session, url = self.lab.session(), self.lab.urls['placement_url']
-        provider, = session.get(f'{url}/resource_providers?name={host}').json()[
-            'resource_providers']
-        path = f'{url}/resource_providers/{provider["uuid"]}'
-        found = session.get(f'{path}/inventories/MEMORY_MB').json()
-        used = session.get(f'{path}/usages').json()['usages']['MEMORY_MB']
-        return int((found['total'] - found['reserved']) * found['allocation_ratio']) - used
-
     def test_too_little_room_then_approved_aborted_and_tried_again(self):
         filler, = self.cloud.boot(self.SPARE, 1, name='filler', flavor=self.flavor(
             'filler', self.memory(self.SPARE) - 200))

@@ -1,5 +1,7 @@
 """A real Ceph: a monitor and a manager on the control node, an OSD in the box of every host.
 
+It is on the storage network alone.
+
 >>> cluster = Cluster(folder, network, boxes, mark)
 >>> cluster.create()
 >>> cluster.wait_clean()
@@ -25,7 +27,9 @@ from tests.lab import bindings
 from tests.lab.common import LabError
 from tests.lab.common import run
 from tests.lab.common import wait_until
-from tests.lab.network import CONTROL
+from tests.lab.network import CONTROL_STORAGE
+from tests.lab.network import STORAGE
+from tests.lab.network import SUBNETS
 from tests.lab import process
 
 #: Pools, and what Nova, Cinder and Glance keep in them.
@@ -272,14 +276,14 @@ class Cluster:
 
     def _write_conf(self, fsid):
         general = {
-            'fsid': fsid, 'mon_host': f'v2:{CONTROL}:3300/0,v1:{CONTROL}:6789/0',
+            'fsid': fsid, 'mon_host': f'v2:{CONTROL_STORAGE}:3300/0,v1:{CONTROL_STORAGE}:6789/0',
             'auth_cluster_required': 'cephx', 'auth_service_required': 'cephx',
             'auth_client_required': 'cephx'}
         (self.folder / 'general.json').write_text(json.dumps(general), encoding='ascii')
         run_dir = self.folder / 'run'
         _write(self.conf_file, {
             'global': {
-                **general, 'mon_initial_members': 'a', 'public_network': '10.89.0.0/24',
+                **general, 'mon_initial_members': 'a', 'public_network': SUBNETS[STORAGE],
                 'osd_pool_default_pg_autoscale_mode': 'off',
                 'auth_allow_insecure_global_id_reclaim': 'false',
                 'mon_data_avail_warn': 2, 'mon_data_avail_crit': 1,
@@ -325,7 +329,7 @@ class Cluster:
     def _make_monitor(self, fsid):
         log, monmap = self.folder / 'log' / 'create.log', self.folder / 'monmap'
         run(['/usr/bin/monmaptool', '--create', '--enable-all-features', '--fsid', fsid, '--addv',
-             'a', f'[v2:{CONTROL}:3300,v1:{CONTROL}:6789]', monmap], log, _SECONDS)
+             'a', f'[v2:{CONTROL_STORAGE}:3300,v1:{CONTROL_STORAGE}:6789]', monmap], log, _SECONDS)
         run([*self.network.exec_prefix('ctl'), 'ceph-mon', '-c', self.conf_file, '--mkfs', '-i',
              'a', '--monmap', monmap, '--keyring', self.folder / 'keys' / 'all'], log, _SECONDS)
         (self.folder / 'mgr' / 'a').mkdir()

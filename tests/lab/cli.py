@@ -1,6 +1,7 @@
 """A small real OpenStack on this machine: bring it up, break it, take it down."""
 
 import argparse
+import importlib
 import json
 import signal
 import sys
@@ -9,7 +10,9 @@ from keystoneauth1 import exceptions
 
 from tests.lab.common import LabError
 from tests.lab.common import Progress
+from tests.lab import failures
 from tests.lab import lab as labs
+from tests.lab.network import NETWORKS
 from tests.lab import openstack
 from tests.lab import services
 from tests.lab.state import CALLERS
@@ -70,13 +73,13 @@ def stop_host(options):
 
 
 def cut_host(options):
-    """Pull the network cable of a host that is a box."""
-    labs.Lab.load(options.dir).cut(options.host)
+    """Pull the cables of a host that is a box, or of "watch"; or the one to a network."""
+    labs.Lab.load(options.dir).cut(options.host, *filter(None, [options.network]))
 
 
 def join_host(options):
-    """Put the cable back."""
-    labs.Lab.load(options.dir).join(options.host)
+    """Put the cables back."""
+    labs.Lab.load(options.dir).join(options.host, *filter(None, [options.network]))
 
 
 def freeze_host(options):
@@ -135,6 +138,16 @@ def api(options):
     service.sync()
     service.start_api()
     print(f'{service.api_url}   log: {service.api_log}')
+
+
+def table(options):
+    """Print the table that the documents have, of what tests or a bench have written."""
+    print(failures.text(options.file), end='')
+
+
+def bench(options):
+    """Measure something: clients, detection, fence or lists; see README.rst."""
+    return importlib.import_module(f'tests.lab.bench_{options.name}').main(options.rest)
 
 
 def down(options):
@@ -225,9 +238,12 @@ def _parser():
         add(f'--{name.replace("_", "-")}', type=int, default=value, metavar='N',
             help='default %(default)s')
     command(status).add_argument('--json', action='store_true', help='as JSON')
-    for function in (start_host, stop_host, bring_back, cut_host, join_host, freeze_host,
-                     thaw_host):
+    for function in (start_host, stop_host, bring_back, freeze_host, thaw_host):
         command(function).add_argument('host')
+    for function in (cut_host, join_host):
+        add = command(function).add_argument
+        add('host')
+        add('--network', choices=NETWORKS, help='the cable to this network only')
     add = command(kill_host).add_argument
     add('host')
     add('--silent', action='store_true', help='pull the network cable, too: nothing there '
@@ -242,6 +258,11 @@ def _parser():
     command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
+    command(table).add_argument(
+        'file', help='that of $VMHA_FAILURES, or a report of `bench detection`')
+    add = command(bench).add_argument
+    add('name', choices=('clients', 'detection', 'fence', 'lists'))
+    add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser
 

@@ -1,15 +1,22 @@
 """A lab with Ceph and libvirt as it was when it came up, whatever has happened to it since."""
 
+from tests.lab import hosts
+from tests.lab import services
+
 
 def freshen(lab):
-    """All hosts on and in service, no server, no volume, nothing fenced, storage clean."""
+    """All services and hosts on, no server, no volume, nothing fenced, storage clean."""
+    lab.network.lose(0)
+    for name in ('watch', *lab.hosts):
+        lab.join(name)
     _freshen_ceph(lab.ceph)
+    _start(lab, [name for name in services.NAMES if name in lab.state.processes])
     for host in lab.hosts:
-        lab.join(host)
         if lab.boxes[host].alive():
             lab.thaw(host)
             if not lab.ceph.alive(f'osd.{host}'):
                 lab.ceph.start_osd(host)
+            _start(lab, hosts.daemons(lab.state, host))
         if not lab.boxes[host].alive():
             lab.start_host(host)
         elif _out_of_service(lab, host):
@@ -22,6 +29,12 @@ def freshen(lab):
     lab.ceph.wait_clean()
     for path in lab.state.data.glob('vmha.sqlite*'):
         path.unlink()
+
+
+def _start(lab, names):
+    for name in names:
+        if not lab.alive(name):
+            lab.start(name)
 
 
 def _freshen_ceph(ceph):

@@ -25,7 +25,7 @@ def cluster(state):
 
 def daemons(state, host):
     """Names of the services that a host's nova-compute needs, in the order of starting."""
-    names = [f'{host}-libvirtd'] * (state.virt == 'libvirt')
+    names = [f'{host}-door', *[f'{host}-libvirtd'] * (state.virt == 'libvirt')]
     if state.network == 'ovs':
         names += [f'{host}-ovsdb', f'{host}-vswitchd']
     return names

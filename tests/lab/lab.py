@@ -191,15 +191,18 @@ class Lab:
             self.kill(host)
         self.start(host)
 
-    def cut(self, host):
-        """Pull the network cable of a compute host that is a box."""
-        self._box(host)
-        self.network.cut(host)
+    def cut(self, host, *networks):
+        """Pull the cable of a compute host that is a box, to the networks named or to all.
 
-    def join(self, host):
+        :param host: or 'watch', for that of the monitor
+        """
+        self._cabled(host)
+        self.network.cut(host, *networks)
+
+    def join(self, host, *networks):
         """Put the cable back."""
-        self._box(host)
-        self.network.join(host)
+        self._cabled(host)
+        self.network.join(host, *networks)
 
     def freeze(self, host):
         """Stop all of a compute host where it stands; it does not know of the time that passes."""
@@ -347,6 +350,10 @@ class Lab:
         if self._host(host) not in self.boxes:
             raise LabError(f'{host} is a process here, not a box: that takes --storage ceph')
         return self.boxes[host]
+
+    def _cabled(self, name):
+        if name != 'watch' or self.network is None:
+            self._box(name)
 
     def _host(self, host):
         if host not in self.hosts:

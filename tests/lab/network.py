@@ -1,4 +1,8 @@
-"""Network namespaces of a lab: a switch, a control node, and one for each compute host.
+"""Network namespaces of a lab: switches, a control node, a watcher, and one for each host.
+
+There are two networks, each with a switch of its own, and everybody has a cable to both:
+'management' has the services of the cloud, 'storage' has Ceph, its clients and its OSDs. So a host
+can lose one and keep the other. The watcher is where a monitor runs whose own cable can be pulled.
 
 Nothing of it is connected to the machine's own network, so labs side by side may use the same
 addresses.
@@ -12,14 +16,20 @@ import subprocess
 
 from tests.lab.common import LabError
 
-CONTROL = '10.89.0.10'
-_FIRST = 11                             # last byte of the first host's address
+MANAGEMENT, STORAGE = NETWORKS = ('management', 'storage')
+#: The networks as such, and the addresses of the control node in them.
+SUBNETS = {MANAGEMENT: '10.89.0.0/24', STORAGE: '10.90.0.0/24'}
+CONTROL, CONTROL_STORAGE = '10.89.0.10', '10.90.0.10'
+
+_LAST = {'ctl': 10, 'watch': 9}         # last byte of an address
+_FIRST = 11                             # of the first host's
+_CARDS = {MANAGEMENT: 'eth0', STORAGE: 'eth1'}
 _CLONE_NEWNET = 0x40000000
 _SECONDS = 20
 
 
 class Network:
-    """The namespaces ``PREFIX-sw``, ``PREFIX-ctl`` and ``PREFIX-HOST`` of each host.
+    """The namespaces ``PREFIX-sw``, ``PREFIX-ctl``, ``PREFIX-watch``, and a ``PREFIX-HOST`` each.
 
     :param prefix: short, and another one for every lab
     """
@@ -30,36 +40,48 @@ class Network:
         self._outside = None            # where this process was before it entered
 
     def namespace(self, name):
-        """The namespace of a host, of the control node 'ctl' or the switch 'sw'."""
+        """The namespace of a host, of the control node 'ctl', 'watch', or the switches 'sw'."""
         return f'{self.prefix}-{name}'
 
-    def address(self, host):
-        """The address of a host, or of 'ctl'."""
-        return CONTROL if host == 'ctl' else f'10.89.0.{_FIRST + self.hosts.index(host)}'
+    def address(self, name, network=MANAGEMENT):
+        """The address of a host, of 'ctl' or of 'watch' in one of the networks."""
+        last = _LAST.get(name) or _FIRST + self.hosts.index(name)
+        return f'{SUBNETS[network].rpartition(".")[0]}.{last}'
 
     def up(self):
         """Make everything; what an earlier try has left is removed first."""
         self.down()
         _ip('netns', 'add', self.namespace('sw'))
         self._switch('link', 'set', 'lo', 'up')
-        self._switch('link', 'add', 'br0', 'type', 'bridge')
-        self._switch('link', 'set', 'br0', 'up')
-        for name in ('ctl', *self.hosts):
+        for network in NETWORKS:
+            self._switch('link', 'add', _bridge(network), 'type', 'bridge')
+            self._switch('link', 'set', _bridge(network), 'up')
+        for name in (*_LAST, *self.hosts):
             self._plug(name)
 
     def down(self):
         """Remove the namespaces, and with them all links. Processes in them must be gone."""
-        for name in ('ctl', *self.hosts, 'sw'):
+        for name in (*_LAST, *self.hosts, 'sw'):
             if (pathlib.Path('/run/netns') / self.namespace(name)).exists():
                 _ip('netns', 'del', self.namespace(name))
 
-    def cut(self, host):
-        """Pull the network cable of a host."""
-        self._switch('link', 'set', host, 'down')
+    def cut(self, name, *networks):
+        """Pull the cable of a host, or of 'watch', to the networks named; to all if none is."""
+        for network in networks or NETWORKS:
+            self._switch('link', 'set', _cable(name, network), 'down')
 
-    def join(self, host):
+    def join(self, name, *networks):
         """Put the cable back."""
-        self._switch('link', 'set', host, 'up')
+        for network in networks or NETWORKS:
+            self._switch('link', 'set', _cable(name, network), 'up')
+
+    def lose(self, percent):
+        """Have the switches drop so many of all packets, whoever sends them; 0: none any more."""
+        rules = 'add table bridge loss; delete table bridge loss'
+        if percent:
+            rules += ('; table bridge loss { chain passing { type filter hook forward priority 0; '
+                      f'numgen random mod 100 <= {percent - 1:d} drop; }}; }}')
+        _ip('netns', 'exec', self.namespace('sw'), _program('nft'), rules)
 
     def exec_prefix(self, name):
         """What a command needs in front to run in the namespace of a host, or of 'ctl'."""
@@ -94,15 +116,26 @@ class Network:
     def _plug(self, name):
         namespace = self.namespace(name)
         _ip('netns', 'add', namespace)
-        self._switch('link', 'add', name, 'type', 'veth', 'peer', 'name', 'eth0',
-                     'netns', namespace)
-        self._switch('link', 'set', name, 'master', 'br0', 'up')
         _ip('-n', namespace, 'link', 'set', 'lo', 'up')
-        _ip('-n', namespace, 'addr', 'add', f'{self.address(name)}/24', 'dev', 'eth0')
-        _ip('-n', namespace, 'link', 'set', 'eth0', 'up')
+        for network in NETWORKS:
+            cable, card = _cable(name, network), _CARDS[network]
+            self._switch('link', 'add', cable, 'type', 'veth', 'peer', 'name', card,
+                         'netns', namespace)
+            self._switch('link', 'set', cable, 'master', _bridge(network), 'up')
+            _ip('-n', namespace, 'addr', 'add', f'{self.address(name, network)}/24', 'dev', card)
+            _ip('-n', namespace, 'link', 'set', card, 'up')
 
     def _switch(self, *words):
         _ip('-n', self.namespace('sw'), *words)
+
+
+def _bridge(network):
+    return f'br-{network}'
+
+
+def _cable(name, network):
+    """The end of a cable that is in the switch."""
+    return f'{name}-{network[0]}'
 
 
 def _set_namespace(path):
@@ -118,8 +151,8 @@ def _set_namespace(path):
         os.close(descriptor)
 
 
-def _program():
-    return shutil.which('ip', path=os.environ.get('PATH', '') + ':/usr/sbin:/sbin') or 'ip'
+def _program(name='ip'):
+    return shutil.which(name, path=os.environ.get('PATH', '') + ':/usr/sbin:/sbin') or name
 
 
 def _ip(*words):

@@ -24,7 +24,7 @@ PACKAGES = {
 #: The same for a lab with Ceph, whose hosts are namespaces.
 CEPH = {
     'ceph-mon': 'ceph-mon', 'ceph-mgr': 'ceph-mgr', 'ceph-osd': 'ceph-osd',
-    'ceph-common': 'ceph', 'iproute2': 'ip',
+    'ceph-common': 'ceph', 'iproute2': 'ip', 'nftables': 'nft',
     **{name: f'/usr/share/doc/{name}' for name in bindings.PACKAGES},
 }
 

@@ -222,6 +222,13 @@ def _libvirtd(state, host):
                    box=box)
 
 
+def _door(state, host):
+    box = hosts.box(state, host)
+    port = '22'
+    return Service(f'{host}-door', ['/usr/bin/python3', '-I', _INSIDE / 'door.py', port], {},
+                   lambda: answers(box.network.address(host), port), box=box)
+
+
 def _ovsdb(state, host):
     box = hosts.box(state, host)
     return Service(f'{host}-ovsdb', openvswitch.database_command(box.folder), {},
@@ -275,5 +282,5 @@ _BUILDERS = {
     'nova-api': _nova_api, 'cinder': _cinder,
 }
 
-_DAEMONS = {'libvirtd': _libvirtd, 'ovsdb': _ovsdb, 'vswitchd': _vswitchd,
+_DAEMONS = {'door': _door, 'libvirtd': _libvirtd, 'ovsdb': _ovsdb, 'vswitchd': _vswitchd,
             'ovs-agent': _ovs_agent}

@@ -1,17 +1,18 @@
-"""vmha_nova beside a lab: its configuration, its database, its engine and its commands.
+"""vmha_nova beside a lab: its configuration, its database, its daemons and its commands.
 
 >>> service = Vmha(lab)
 >>> service.configure({'recovery.window': 4})
 >>> service.sync()
 >>> service.set_spare('compute4')
 >>> service.start_engine()
+>>> service.start_monitor()
 >>> service.publish_host_down('compute1', 'no answer', 'pinger')
 >>> service.start_api()
 >>> service.openstack('admin', 'vmha', 'recovery', 'list')
 >>> service.stop_api()
 >>> service.stop_engine()
 
-Engine and API are recorded among the lab's processes, so that what ends the lab ends them too.
+They are recorded among the lab's processes, so that what ends the lab ends them too.
 """
 
 import datetime
@@ -37,8 +38,8 @@ from vmha_nova.conf import opts
 from vmha_nova.db.store import Store
 from vmha_nova import messaging
 
-#: Names of the engine and of the API among the lab's processes; also those of their logs.
-ENGINE, API = 'vmha-engine', 'vmha-api'
+#: Names of the daemons and of the API among the lab's processes; also those of their logs.
+ENGINE, MONITOR, API = 'vmha-engine', 'vmha-monitor', 'vmha-api'
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -57,7 +58,11 @@ def sections(lab_state, connection, log_file):
             'conf_file': ceph.conf_file, 'user': 'vmha', 'keyring': ceph.keyring('vmha'),
             'hosts_backend': 'rbd:vms', 'clients_interval': 2, 'timeout': 5},
             # All hosts are one machine here: what one measures of it says nothing about that one.
-            'recovery': {'max_cpu_share': 1.0, 'quiet_period': 30}}
+            'recovery': {'max_cpu_share': 1.0, 'quiet_period': 30},
+            # Hosts have a door at Nova's host_ip. RabbitMQ's stands for a gateway: beyond the
+            # monitor's own cable.
+            'monitor': {'witnesses': f'{lab_state.bind}:{lab_state.ports["rabbitmq"]}',
+                        'heartbeat_silence': 11}}
     account = {'auth_type': 'password', **lab_state.credentials['vmha'],
                'region_name': state.REGION, 'interface': 'public'}
     return {
@@ -80,6 +85,7 @@ class Vmha:
 
     :ivar conf_file: path of vmha.conf; written by `configure`
     :ivar log_file: path of the engine's log
+    :ivar monitor_log: path of the monitor's log
     :ivar api_log: path of the API's log
     :ivar api_url: where the API is
     """
@@ -88,6 +94,7 @@ class Vmha:
         self.lab = lab
         self.conf_file = lab.dir / 'vmha' / 'vmha.conf'
         self.log_file = lab.log / f'{ENGINE}.log'
+        self.monitor_log = lab.log / f'{MONITOR}.log'
         self.api_log = lab.log / f'{API}.log'
         self.api_url = lab.urls['vmha_url']
 
@@ -165,18 +172,13 @@ class Vmha:
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
-        begin = self.log_file.stat().st_size if self.log_file.exists() else 0
-        since = _now()
+        said, since = _follow(self.log_file), _now()
         self._spawn(ENGINE, self.command('engine'), self.environment(), self.log_file)
         store = self.store()
 
-        def leads():
-            with self.log_file.open(encoding='utf-8', errors='replace') as log:
-                log.seek(begin)
-                return ' leads with term ' in log.read()
-
-        self._wait_ready(ENGINE, lambda: leads() and self._has_looked(store, since),
-                         self.log_file, timeout)
+        self._wait_ready(ENGINE, lambda: (
+            ' leads with term ' in said() and self._has_looked(store, since)),
+            self.log_file, timeout)
 
     def _has_looked(self, store, since):
         """Whether the engine shows by what it did that it knows the cloud."""
@@ -202,6 +204,31 @@ class Vmha:
     def engine_alive(self):
         """Whether the engine runs."""
         return process.alive(self._recorded(ENGINE))
+
+    # -- the monitor ----------------------------------------------------------------------------
+    def start_monitor(self, timeout=60):
+        """Start vmha-monitor on the network's 'watch', and wait until it knows all hosts.
+
+        :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
+        """
+        said = _follow(self.monitor_log)
+        own = self.conf_file.with_name('vmha-monitor.conf')
+        write(own, {'DEFAULT': {'log_file': self.monitor_log}})
+        self._spawn(MONITOR, [*self.lab.network.exec_prefix('watch'), *self.command('monitor'),
+                              '--config-file', str(own)], self.environment(), self.monitor_log)
+        self._wait_ready(MONITOR, lambda: f'watching {len(self.lab.hosts)} hosts' in said(),
+                         self.monitor_log, timeout)
+
+    def stop_monitor(self, timeout=10):
+        """SIGTERM the monitor and wait for its end.
+
+        :raises LabError: it did not end in time, and was killed; shows its log's end
+        """
+        self._stop(MONITOR, self.monitor_log, timeout)
+
+    def kill_monitor(self):
+        """SIGKILL the monitor."""
+        process.kill(self._recorded(MONITOR), self.lab.state.mark)
 
     # -- the API --------------------------------------------------------------------------------
     def start_api(self, timeout=60):
@@ -290,6 +317,19 @@ class Vmha:
         if 'PBR_VERSION' in os.environ:
             extra['PBR_VERSION'] = os.environ['PBR_VERSION']
         return services.environment(self.lab.state, extra)
+
+
+def _follow(log):
+    """A function that answers with what is written to a log from now on."""
+    begin = log.stat().st_size if log.exists() else 0
+
+    def said():
+        if not log.exists():
+            return ''
+        with log.open(encoding='utf-8', errors='replace') as stream:
+            stream.seek(begin)
+            return stream.read()
+    return said
 
 
 def _decode(text, shown):

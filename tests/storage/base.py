@@ -1,7 +1,7 @@
 """One cloud with Ceph and libvirt for all of these tests, and a clean state for each.
 
 Set VMHA_TEST_STORAGE_LAB to the folder of such a lab that is up (four hosts) to use that one; it
-is left running.
+is left running. VMHA_ALL=1 runs those as well that continuous integration has no time for.
 """
 
 import atexit
@@ -9,6 +9,7 @@ import contextlib
 import os
 import pathlib
 import tempfile
+import unittest
 
 from tests.lab import case
 from tests.lab.common import LabError
@@ -18,6 +19,10 @@ from tests.lab import lab
 from tests.lab import vmha
 
 _lab = None
+
+#: What only runs where somebody asks for everything.
+all_only = unittest.skipUnless(os.environ.get('VMHA_ALL', '') not in ('', '0'),
+                               'takes minutes: VMHA_ALL=1 or tools/run_tests.sh --all runs it')
 
 
 def the_lab():
@@ -64,8 +69,9 @@ class StorageTest(case.RecoveryTest):
 
     def _clean(self):
         """Nothing of us runs, and the cloud is as it was when it came up."""
-        with contextlib.suppress(LabError):     # never started
-            self.vmha.kill_engine()
+        for kill in (self.vmha.kill_monitor, self.vmha.kill_engine):
+            with contextlib.suppress(LabError):     # never started
+                kill()
         fresh.freshen(self.lab)
 
     # -- guests ---------------------------------------------------------------------------------
@@ -94,11 +100,12 @@ class StorageTest(case.RecoveryTest):
             return guest.records(opened.read(0, guest.SLOT * (guest.RING + 1)))
 
     def wait_recorded(self, *idents):
-        """Wait until the engine has on record who uses their disks."""
+        """Wait until the engine has on record who uses their disks, as they are in Nova now."""
         def recorded():
             known = self.store.disks()
-            return all(i in known and all(known[i].images.values()) or (
-                i in known and known[i].problem) for i in idents)
+            return all(i in known and (all(known[i].images.values()) or known[i].problem)
+                       and known[i].stamp.startswith(self.cloud.server(i)['updated'])
+                       for i in idents)
         self.wait('disks on record', recorded, 60)
 
     def assertGoesOn(self, ident, host=None):

@@ -10,6 +10,7 @@ import uuid
 
 from tests.lab import bindings
 from tests.lab.common import wait_until
+from tests.lab.network import STORAGE
 from tests.lab.storage import StorageLab
 from tests.lab.writer import Writer
 from vmha_nova import ceph
@@ -96,7 +97,7 @@ class CephTest(unittest.TestCase):
         clients = self.ceph.clients()
         for writer in (one, two):
             self.assertEqual('client.nova', clients[writer.address])
-            self.assertEqual(self.lab.network.address(writer.host),
+            self.assertEqual(self.lab.network.address(writer.host, STORAGE),
                              writer.address.partition(':')[0])
         self.assertEqual({one.address, two.address}, self.ceph.users(image))
         self.assertEqual({image: {one.address, two.address}, 'vms/none': None},
@@ -163,7 +164,7 @@ class CephTest(unittest.TestCase):
         """The whole address is cut off, but not the OSD there; and what lifting it brings back."""
         lost, kept, other = (self.writer(host, self.image('LAYERING'))
                              for host in ('compute1', 'compute1', 'compute2'))
-        ip = self.lab.network.address('compute1')
+        ip = self.lab.network.address('compute1', STORAGE)
         self.assertEqual({}, self.ceph.add([kept.address], [f'{ip}/32'], YEAR))
         storage = self.ceph.map()
         self.assertIn(f'{ip}/32', storage.ranges)
@@ -193,17 +194,17 @@ class CephTest(unittest.TestCase):
 
     def test_an_entry_that_was_there_before(self):
         """Ceph does not prolong it. Under a range it can be renewed; else it is told."""
-        entry, other = '10.89.0.99:0/1', '10.89.0.98:0/1'
+        entry, other = '10.90.0.99:0/1', '10.90.0.98:0/1'
         self.assertEqual({}, self.ceph.add([entry], [], 600))
         early = self.ceph.add([entry, other], [], YEAR)
         self.assertEqual({entry}, set(early))
-        self.assertEqual({}, self.ceph.add([entry], ['10.89.0.99/32'], YEAR))
+        self.assertEqual({}, self.ceph.add([entry], ['10.90.0.99/32'], YEAR))
         self.assertIn(entry, self.ceph.map().entries)
 
     def test_many_at_once(self):
-        entries = [f'10.89.0.97:0/{n}' for n in range(1, 201)]
+        entries = [f'10.90.0.97:0/{n}' for n in range(1, 201)]
         begin = time.monotonic()
-        self.ceph.add(entries, ['10.89.0.97/32'], YEAR)
+        self.ceph.add(entries, ['10.90.0.97/32'], YEAR)
         self.assertLess(time.monotonic() - begin, 20)
         self.assertLessEqual(set(entries), self.ceph.map().entries)
 
@@ -212,7 +213,7 @@ class CephTest(unittest.TestCase):
         found = self.ceph.map()
         self.assertEqual(list(self.lab.boxes), [osd.bucket for osd in found.osds])
         for osd in found.osds:
-            ip = self.lab.network.address(osd.bucket)
+            ip = self.lab.network.address(osd.bucket, STORAGE)
             self.assertEqual((True, True, {ip}), (osd.up, osd.inside, osd.addresses))
             self.assertEqual(4, len(osd.ports))
         self.assertEqual((3, 2), (found.pools['vms'].size, found.pools['vms'].min_size))
@@ -274,8 +275,8 @@ class CephTest(unittest.TestCase):
             for call in (
                     (self.ceph.map,), (self.ceph.clients,), (self.ceph.quorum,),
                     (self.ceph.space,), (self.ceph.users, image), (self.ceph.has_image, image),
-                    (self.ceph.add, ['10.89.0.96:0/1'], [], 60), (self.ceph.mark_dead, [77]),
-                    (self.ceph.remove_range, '10.89.0.96/32'), (self.ceph.monitor_caps,),
+                    (self.ceph.add, ['10.90.0.96:0/1'], [], 60), (self.ceph.mark_dead, [77]),
+                    (self.ceph.remove_range, '10.90.0.96/32'), (self.ceph.monitor_caps,),
                     (self.ceph.unanswered, 1, ['vms'], 1.0),
                     (self.ceph.enforced, 1, ['vms'], 1.0),
                     (self.ceph.inactive, ['vms'], storage)):
@@ -287,7 +288,7 @@ class CephTest(unittest.TestCase):
         self.ceph.map()
         self.lab.ceph.kill('mon')
         for call in ((self.ceph.map,), (self.ceph.clients,), (self.ceph.users, image),
-                     (self.ceph.add, ['10.89.0.96:0/1'], [], 60)):
+                     (self.ceph.add, ['10.90.0.96:0/1'], [], 60)):
             self.unreachable(*call)
         fresh = self.adapter('vmha')
         self.unreachable(fresh.map)
@@ -305,7 +306,7 @@ class CephTest(unittest.TestCase):
         self.lab.ceph.wait_clean()
         self.assertEqual(frozenset(), self.ceph.users(image))
         self.assertIsInstance(self.ceph.clients(), dict)
-        self.assertEqual({}, self.ceph.add(['10.89.0.96:0/2'], [], YEAR))
+        self.assertEqual({}, self.ceph.add(['10.90.0.96:0/2'], [], YEAR))
         self.assertEqual({}, self.ceph.unanswered(self.ceph.map().epoch, ['vms'], 5.0))
 
     def test_no_manager(self):
@@ -374,5 +375,5 @@ class CephTest(unittest.TestCase):
                       str(caught.exception))
         # 'profile rbd' lets every guest's client put others on the blocklist, and no more.
         with self.assertRaises(exception.Rejected) as caught:
-            nova.remove_range('10.89.0.95/32')
+            nova.remove_range('10.90.0.95/32')
         self.assertIn('allow command "osd blocklist"', str(caught.exception))

@@ -1,5 +1,6 @@
 """A host loses its cable while its guests run: the case in which two guests could write."""
 
+from tests.lab import copies
 from tests.lab import guest
 from tests.storage import base
 
@@ -67,9 +68,11 @@ class UnfencedTest(CutTest):
         """Nobody reads the storage."""
 
     def test_two_guests_write_to_one_disk(self):
-        ident = self.cut_for_a_while()
-        for host in (self.SOURCE, self.SPARE):
-            begin = len(self.counts(ident, host))
-            self.wait(f'it counts on {host}', lambda host=host, begin=begin: (
-                len(self.counts(ident, host)) > begin + 20), 120)
+        with copies.Copies(self.lab) as witness:
+            ident = self.cut_for_a_while()
+            for host in (self.SOURCE, self.SPARE):
+                begin = len(self.counts(ident, host))
+                self.wait(f'it counts on {host}', lambda host=host, begin=begin: (
+                    len(self.counts(ident, host)) > begin + 20), 120)
         self.assertTrue(self.overlaps(ident))
+        self.assertEqual({self.SOURCE, self.SPARE}, set(witness.wrong[-1][1][ident]))

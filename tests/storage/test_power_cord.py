@@ -3,6 +3,7 @@
 import time
 
 from tests.lab import guest
+from tests.lab import network
 from tests.storage import base
 
 
@@ -24,7 +25,8 @@ class PowerCordTest(base.StorageTest):
         self.assertEqual(self.SOURCE, self.cloud.server(local)['OS-EXT-SRV-ATTR:host'])
         evidence = self.store.steps(self.recovery().id, 'fence')[0].evidence
         self.assertTrue(evidence['entries'])
-        self.assertEqual([self.lab.network.address(self.SOURCE) + '/32'], evidence['ranges'])
+        self.assertEqual([self.lab.network.address(self.SOURCE, one) + '/32'
+                          for one in network.NETWORKS], evidence['ranges'])
         self.assertEqual(set(evidence['covered']), {*rbd, volume})
         self.assertEqual([], guest.overlaps(self.on_disk(f'vms/{rbd[0]}_disk')))
         print('first numbers after', [round(

@@ -11,21 +11,27 @@ import datetime
 
 from tests.unit import clock as clocks
 from tests.unit import sim_ceph
+from tests.unit import sim_power
 from vmha_nova import clock
 from vmha_nova import collector
 from vmha_nova.db import store
 from vmha_nova import disks
 from vmha_nova import engine
 from vmha_nova import exception
-from vmha_nova import fencing
+from vmha_nova.fencing import fences
+from vmha_nova.fencing import none
+from vmha_nova.fencing import power
+from vmha_nova.fencing import storage as storage_fence
 from vmha_nova import model
 from vmha_nova import nova
 from vmha_nova import planner
 from vmha_nova import recorder
 from vmha_nova import storage
+from vmha_nova import unchecked
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CEPH_ACTS = ('add', 'remove_range')
+POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
           'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn')
@@ -294,7 +300,7 @@ class World:
     """A simulated cloud with one engine that can be killed and started again."""
 
     def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), storage=False,
-                 ranged=True, everywhere='rbd:vms', **policy):
+                 ranged=True, everywhere='rbd:vms', power=None, **policy):
         self.clock = clocks.Clock(START)
         self.offset = datetime.timedelta()      # what the clock of our machine is set by
         self.ours = clock.Steady(lambda: self.clock() + self.offset,
@@ -302,14 +308,16 @@ class World:
         self.nova = SimNova(self.clock, hosts)
         self.ranged, self.everywhere = ranged, everywhere
         self.ceph = self.nova.ceph = sim_ceph.SimCeph(self.clock, self.nova) if storage else None
+        # The hosts with a BMC; None: there is no fence by power.
+        self.power = None if power is None else sim_power.SimPower(self.nova, power)
         self.store = store.Store(self.ours, connection=f'sqlite:///{path}',
                                  sqlite_synchronous=False)
         self.store.upgrade()
         for host in spares:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
-            need_same_backend=storage, heartbeat_silence=5.0, quiet=10.0, window=6,
-            window_per_target=6, flap_window=0.0), **policy))
+            need_same_backend=storage or power is not None, heartbeat_silence=5.0, quiet=10.0,
+            window=6, window_per_target=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()
@@ -326,19 +334,28 @@ class World:
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
         self.executor = Executor()
         store_ = Mortal(self.store, WRITES, self._gate)
-        fence, self.storage = fencing.NoFence(True), storage.UncheckedStorage()
+        found, hooks = [], {}
+        if self.power:
+            bmcs = Mortal(self.power, POWER_ACTS, self._gate)
+            found.append(power.PowerFence(
+                bmcs, bmcs, None, {'control'}, 20.0, lambda: self.storage.check_lead(), self.ours,
+                lambda: self.clock().timestamp(), self.nova.tick))
+            hooks = dict(powered=found[0].powered, protect=found[0].protect)
+            self.storage = unchecked.NamedStorage(self.everywhere, found[0].protect)
         if self.ceph:
             ceph = Mortal(self.ceph, CEPH_ACTS, self._gate)
             self.storage = storage.Storage(
                 ceph, store_, lambda: self.collector.snapshot, nova_.attachments, self.ours,
                 disks.Pools(('vms',), ('volumes',), ('images',)), ranged=self.ranged,
-                everywhere=self.everywhere, interval=2.0)
-            fence = fencing.StorageFence(
+                everywhere=self.everywhere, interval=2.0, **hooks)
+            found.append(storage_fence.StorageFence(
                 ceph, self.storage, 3600.0, self.ranged, patience=2.0,
-                monotonic=lambda: self.clock().timestamp(), sleep=self.nova.tick)
+                monotonic=lambda: self.clock().timestamp(), sleep=self.nova.tick))
+        if not found:
+            found, self.storage = [none.NoFence(True)], unchecked.UncheckedStorage()
         self.engine = engine.Engine(
-            store_, nova_, self.collector, fence, self.storage, self.executor, self.ours, 'e',
-            self.policy, idle=self.ours.take_over)
+            store_, nova_, self.collector, fences.Fences(*found), self.storage, self.executor,
+            self.ours, 'e', self.policy, idle=self.ours.take_over)
         self.recorder = recorder.Recorder(
             store_, self.engine.lead, lambda: self.collector.snapshot, self.storage, self.policy,
             self.ours)
@@ -347,10 +364,12 @@ class World:
     def _on_record(self, cluster):
         """The storage as a process sees it that only reads the database."""
         if not self.ceph:
-            return storage.UncheckedStorage()
+            return unchecked.NamedStorage(self.everywhere) if self.power else (
+                unchecked.UncheckedStorage())
         found = storage.Storage(None, self.store, lambda: cluster, None, self.ours,
                                 disks.Pools(('vms',), ('volumes',), ('images',)),
-                                ranged=self.ranged, everywhere=self.everywhere)
+                                ranged=self.ranged, everywhere=self.everywhere,
+                                powered=self.store.switched_off().__contains__)
         found.load_backends()
         return found
 

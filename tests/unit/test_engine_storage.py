@@ -33,7 +33,7 @@ class FenceTest(StorageBase):
     def test_without_that_fence_two_guests_write(self):
         """The simulation sees what it is there to see."""
         world = self.world()
-        fence = world.engine.work.guard.fence
+        fence = world.engine.work.guard.fence.lasting
         fence.fence, fence.keep = lambda host, plan: plan, lambda host, evidence: None
         world.cut('c1')
         world.run(world.over)
@@ -275,7 +275,7 @@ class ReadyTest(StorageBase):
 
 class ReturnTest(StorageBase):
     def test_the_range_stays_until_nova_compute_has_cleaned_up(self):
-        world = self.world()
+        world = self.world(return_automatic=False)
         world.cut('c1')
         world.run(world.over)
         host = world.nova.hosts['c1']

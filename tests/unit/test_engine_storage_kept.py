@@ -29,7 +29,7 @@ class Base(test_engine_storage_review.Base):
 
     def brief(self, world):
         """What is put on the blocklist from now on lasts for two minutes only."""
-        world.engine.work.guard.fence.seconds = 120.0
+        world.engine.work.guard.fence.lasting.seconds = 120.0
 
     def evidence(self, world):
         return [s for s in world.store.steps(kind='fence') if s.state == 'done'][0].evidence

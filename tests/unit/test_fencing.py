@@ -8,7 +8,8 @@ from tests.unit import clock as clocks
 from tests.unit import sim
 from tests.unit import sim_ceph
 from vmha_nova import exception
-from vmha_nova import fencing
+from vmha_nova.fencing import none
+from vmha_nova.fencing import storage
 from vmha_nova import model
 
 ONE, TWO = '10.0.0.1:0/1', '10.0.0.1:0/2'
@@ -34,7 +35,7 @@ class Base(unittest.TestCase):
         self.fence = self.make()
 
     def make(self, ranged=True):
-        return fencing.StorageFence(
+        return storage.StorageFence(
             self.ceph, self.storage, HOUR, ranged, patience=2.0,
             refusing=lambda ports: self.asked.append(ports) or self.refuse,
             monotonic=lambda: self.clock().timestamp(), sleep=self.clock.tick)
@@ -255,8 +256,8 @@ class LiftTest(Base):
 
 class NoFenceTest(unittest.TestCase):
     def test_it_needs_the_operators_word(self):
-        self.assertRaises(exception.ConfigurationError, fencing.NoFence, False)
-        fence = fencing.NoFence(True)
+        self.assertRaises(exception.ConfigurationError, none.NoFence, False)
+        fence = none.NoFence(True)
         plan = fence.plan('c1')
         self.assertEqual(plan, fence.fence('c1', plan))
         self.assertEqual('none', plan['driver'])

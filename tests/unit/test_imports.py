@@ -48,6 +48,7 @@ IMPORTS = {
     # the work; adapters are handed in by constructor
     'collector': VALUES | JUDGEMENT | {'db'},
     'storage': VALUES | {'disks'},
+    'unchecked': {'disks'},
     'preflight': {'disks', 'model', 'rules'},
     'planner': VALUES | JUDGEMENT | {'db'},
     'recorder': VALUES | JUDGEMENT | {'db'},
@@ -76,7 +77,7 @@ IMPORTS = {
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
         'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
-        'notifier', 'planner', 'recorder', 'recovery', 'storage'},
+        'notifier', 'planner', 'recorder', 'recovery', 'storage', 'unchecked'},
     'monitor.service': VALUES | MONITOR | ADAPTERS | {
         'clock', 'coordination', 'metrics', 'monitor', 'service'},
     'version': set(),
@@ -96,10 +97,10 @@ LIBRARIES = {
     'eventlet': set(),
     'flask': {'api'},
     'jsonschema': {'api'},
-    'keystoneauth1': {'cmd', 'conf', 'nova', 'osc', 'service'},
+    'keystoneauth1': {'cmd', 'conf', 'fencing', 'nova', 'osc', 'service'},
     'keystonemiddleware': {'api', 'wsgi'},
     'novaclient': {'nova'},
-    'openstack': {'nova'},
+    'openstack': {'fencing', 'nova'},
     'osc_lib': {'osc'},
     'oslo_db': {'cmd', 'conf', 'db', 'service'},
     'oslo_messaging': {'cmd', 'conf', 'messaging', 'notifier', 'service'},

@@ -14,6 +14,7 @@ from tests.lab import conf
 from tests.lab import hosts
 from tests.lab import lab as labs
 from tests.lab import libvirt
+from tests.lab import network
 from tests.lab.networks import Networks
 from tests.lab import openvswitch
 from tests.lab import packages
@@ -132,8 +133,8 @@ class ServicesTest(KindTest):
     def test_what_runs_in_a_box(self):
         lab_state = self.real('ovs')
         names = [*hosts.daemons(lab_state, 'compute2'), *hosts.agents(lab_state, 'compute2')]
-        self.assertEqual(['compute2-libvirtd', 'compute2-ovsdb', 'compute2-vswitchd',
-                          'compute2-ovs-agent', 'compute2'], names)
+        self.assertEqual(['compute2-door', 'compute2-libvirtd', 'compute2-ovsdb',
+                          'compute2-vswitchd', 'compute2-ovs-agent', 'compute2'], names)
         for name in names:
             service = services.describe(lab_state, name)
             self.assertEqual((name, 'compute2'), (service.name, service.box.host))
@@ -191,6 +192,26 @@ class LabTest(KindTest):
     def test_guests_are_found_by_their_process(self):
         box = types.SimpleNamespace(pids=lambda: [os.getpid(), 1 << 30])
         self.assertEqual({}, libvirt.guests(box))
+
+
+class NetworkTest(unittest.TestCase):
+    def test_everybody_has_an_address_in_each_network(self):
+        net = network.Network('vmha1', ['compute1', 'compute2'])
+        names = ('ctl', 'watch', 'compute1', 'compute2')
+        self.assertEqual(['10.89.0.10', '10.89.0.9', '10.89.0.11', '10.89.0.12'],
+                         [net.address(name) for name in names])
+        self.assertEqual(['10.90.0.10', '10.90.0.9', '10.90.0.11', '10.90.0.12'],
+                         [net.address(name, network.STORAGE) for name in names])
+        self.assertEqual((network.CONTROL, network.CONTROL_STORAGE), tuple(
+            net.address('ctl', one) for one in network.NETWORKS))
+
+    def test_one_cable_or_all(self):
+        net = network.Network('vmha1', ['compute1'])
+        with mock.patch.object(network, '_ip') as ip:
+            net.cut('compute1', network.STORAGE)
+            net.join('watch')
+        self.assertEqual([('compute1-s', 'down'), ('watch-m', 'up'), ('watch-s', 'up')],
+                         [call.args[-2:] for call in ip.call_args_list])
 
 
 class ProcessTest(unittest.TestCase):

@@ -313,6 +313,11 @@ class ObserveTest(Base):
         for name in ('vmha_recovery_phase_seconds_count', 'vmha_host_reports_total'):
             self.assertEqual(before[name], after[name])
 
+    def test_what_is_told_of_the_cloud_as_a_whole_is_not_counted(self):
+        with self.assertNoLogs(metrics.LOG):
+            for verb in ('storm', 'calm', 'no_spare', 'spare_again'):
+                self.metrics.observe(model.Note(1, self.clock(), f'vmha.cloud.{verb}', {}))
+
     def test_a_whole_recovery_of_the_real_engine(self):
         world = sim.World(os.path.join(self.folder, 'world'))
         world.nova.boot('c1', 3)

@@ -60,7 +60,7 @@ def monitors(addresses=('10.0.1.1', '10.0.1.2', '10.0.1.3'), quorum=None):
 def good(**values):
     """Facts in which nothing is wrong."""
     return preflight.Facts(**{**dict(
-        pools=POOLS, fence='storage', cluster=cluster(), recorded=set(HOSTS),
+        pools=POOLS, fence=('storage',), cluster=cluster(), recorded=set(HOSTS),
         owner={f'10.0.0.{n}': h for n, h in enumerate(HOSTS, 1)}, storage=storage(),
         dump=dump(), crush=crush(('chooseleaf_firstn', 0, 'host')), monitors=monitors(),
         config={'client': {'rbd_read_from_replica_policy': 'localize'}},
@@ -89,7 +89,7 @@ class AllTest(Base):
 
     def test_what_was_not_read_is_not_judged(self):
         self.assertEqual([], preflight.findings(preflight.Facts(
-            fence='storage', nova_confs={'nova.conf': {}})))
+            fence=('storage',), nova_confs={'nova.conf': {}})))
 
     def test_marks_that_could_not_be_read_are_not_taken_for_none(self):
         self.assertNothing(recorded=None, cluster=cluster(
@@ -114,7 +114,7 @@ class AllTest(Base):
 class FenceTest(Base):
     def test_none(self):
         self.assertFound('warning', 'no fence', 'would write beside its copy',
-                         '[fence] driver = storage', fence='none')
+                         '[fence] driver = storage', fence=('none',))
 
     def test_no_ranges(self):
         self.assertFound('warning', 'fence_range = false', todo='fence_range = true',

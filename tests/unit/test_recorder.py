@@ -23,7 +23,7 @@ from vmha_nova import marks
 from vmha_nova import model
 from vmha_nova import planner
 from vmha_nova import recorder
-from vmha_nova import storage
+from vmha_nova import unchecked
 
 
 class Spy(snapshot.Snapshots):
@@ -389,10 +389,10 @@ class PropertyTest(Folder):
                 n, disabled_reason=marks.SPARE_REASON) for h, n in cluster.nodes.items()})
         leader = lead.Lead(self.store)
         leader.take('e')
-        recorder.Recorder(self.store, leader, lambda: cluster, storage.UncheckedStorage(),
+        recorder.Recorder(self.store, leader, lambda: cluster, unchecked.UncheckedStorage(),
                           policy, self.clock).look()
         hosts = [f.host for f in failed]
-        plan = planner.Planner(self.store, lambda _: storage.UncheckedStorage(), policy,
+        plan = planner.Planner(self.store, lambda _: unchecked.UncheckedStorage(), policy,
                                self.clock).plan(hosts)
         expected = decide.decide(cluster, [model.Failed(h) for h in hosts], policy, t.NOW)
         self.assertEqual(expected.placements, tuple(p for _, p in plan.placements))

@@ -60,8 +60,9 @@ SCHEMAS = dict(
         spare=FLAG, pool=TEXT, parked=_said(FLAG, 'This service has turned scheduling off.'),
         maintenance=FLAG, maintenance_until=_or_null(TIME),
         protection=_said(dict(type=['string', 'null'], enum=[*schemas.PROTECTION, None]), (
-            "What keeps it from writing once it is dead: the storage's fence, the operator's "
-            'word, nothing; null: not worked out yet.')),
+            'What keeps it from writing once it is dead: it is switched off (power), its storage '
+            "fence, the one and where it fails the other, the operator's word, nothing; null: not "
+            'worked out yet.')),
         protection_reason=TEXT,
         unprotected_instances=_said(_or_null(COUNT), (
             'Instances that its death would leave without a place; null: not worked out yet.')),

@@ -12,7 +12,7 @@ _LINE = r'^[^\u0000-\u001f\u007f-\u009f]*$'
 LARGEST_ID = 2 ** 31 - 1
 HOSTS_IN_A_PLAN = 50
 ACTIONS = ('approve', 'abort', 'retry', 'release')
-PROTECTION = ('storage', 'word', 'none')
+PROTECTION = ('power+storage', 'power', 'storage', 'word', 'none')
 LEVELS = ('info', 'warning', 'error')
 
 

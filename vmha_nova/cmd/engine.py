@@ -30,7 +30,8 @@ def main(args=None):
         print(f'vmha-engine: {e}', file=sys.stderr)
         _note(conf, f'vmha-engine cannot start: {e}')
         return 1
-    LOG.info('fence: %s, which proves %s', conf.fence.driver, service.make_fence(conf).proves)
+    fence = service.make_fence(conf)
+    LOG.info('fence: %s, which proves: %s', fence.name, fence.proves)
     manager = cotyledon.ServiceManager()
     manager.add(service.EngineService, workers=1, args=(conf,))
     manager.run()

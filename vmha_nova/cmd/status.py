@@ -23,9 +23,11 @@ import urllib.parse
 from keystoneauth1 import loading
 import oslo_messaging
 
+from vmha_nova.cmd import power
 from vmha_nova.conf import opts
 from vmha_nova import disks
 from vmha_nova import exception
+from vmha_nova.fencing import fences
 from vmha_nova import marks
 from vmha_nova import messaging
 from vmha_nova import model
@@ -73,12 +75,12 @@ class Gathering:
     def facts(self, nova_confs=(), ceph_confs=()):
         """Ask everything once; returns preflight.Facts. The arguments are paths."""
         conf, self._found = self._conf, dict(
-            fence=self._conf.fence.driver, ranged=self._conf.ceph.fence_range,
+            fence=tuple(self._conf.fence.driver), ranged=self._conf.ceph.fence_range,
             pools=service.make_pools(self._conf.ceph),
             user='client.' + self._conf.ceph.user.removeprefix('client.'))
         with self._reading('configuration', 'vmha-engine does not start with it', 'correct it'):
             self._found['policy'] = service.make_policy(conf)
-            if conf.fence.driver == 'none':
+            if not fences.has(conf, fences.POWER):
                 service.make_fence(conf)
         store = self._database()
         with self._reading('message bus', 'no report that a host is down can come in'):
@@ -88,7 +90,10 @@ class Gathering:
                 self._control['the message bus'].update(host.hostname for host in hosts)
             messaging.probe(conf)
         cluster = self._cloud(store)
-        if conf.fence.driver == 'storage':
+        if fences.has(conf, fences.POWER):
+            self._say('power …')
+            self._problems += power.findings(conf, cluster)
+        if fences.has(conf, fences.STORAGE):
             self._storage(cluster)
         if fitness.in_use(conf):
             with self._reading('vmha-monitor', 'it does not start', 'correct it'):

@@ -208,11 +208,7 @@ def _beat(beat, old, new, started, ended, most):
         return beat
     if beat is None or old is None:
         return model.Heartbeat(new.beat, changed_at=ended, looked_at=started)
-    acted = (old.enabled, old.disabled_reason, old.forced_down) != (
-        new.enabled, new.disabled_reason, new.forced_down)
-    # Nova shows the updated_at of its row, which moves when somebody disables the service or
-    # forces it down, too. That is not the host's doing.
-    if new.beat == old.beat or acted:
+    if not new.beats_since(old):
         added = (started - max(beat.looked_at, beat.changed_at)).total_seconds()
         beyond = datetime.timedelta(seconds=added - min(max(added, 0.0), most))
         return dataclasses.replace(beat, looked_at=started,

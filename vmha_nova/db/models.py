@@ -139,7 +139,7 @@ class Capacity(Base):
     # Nothing waits, and the storage does not fill up; NULL: of the storage that is not known.
     fits = orm.mapped_column(sa.Boolean, nullable=True)
     storage_fill = orm.mapped_column(sa.Float, nullable=True)   # of the storage without its disks
-    protection = _string(16)            # what keeps it from writing: storage, word, none
+    protection = _string(16)            # what keeps it from writing: schemas.PROTECTION
     protection_reason = _text()
     spares = _json(list)                # parked spares that would be taken
     problems = _json(list)              # of the instances without a place

@@ -76,6 +76,13 @@ class Reads(base.Database):
             return {row.host: row.backend
                     for row in session.scalars(sa.select(models.HostBackend))}
 
+    def switched_off(self):
+        """The hosts that the engine would switch off, as it has written down."""
+        table = models.Capacity
+        with self.reading() as session:
+            return set(session.scalars(sa.select(table.host).where(
+                table.protection.in_(model.SWITCHED_OFF))))
+
     def disks(self, host=None):
         """Where instances' disks were found: instance id -> DiskRecord."""
         table = models.DiskRecord
@@ -91,9 +98,7 @@ class Reads(base.Database):
 
     def recoveries(self, open_only=False, unreleased=False, since=None, host=None,
                    limit=1000):
-        """Recoveries, oldest first: all, or those not over, of hosts still out, begun since, of a
-        host.
-        """
+        """Recoveries, oldest first: all, not over, of hosts still out, begun since, of a host."""
         table = models.Recovery
         query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
         if open_only:

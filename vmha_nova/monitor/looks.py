@@ -100,6 +100,7 @@ class NovaLooks:
         self._monotonic = monotonic
         self._refresh = refresh
         self._addresses, self._at = {}, None
+        self._seen = {}                         # host -> (Service, its last heartbeat)
 
     def __call__(self):
         """Return a NovaLook."""
@@ -111,9 +112,16 @@ class NovaLooks:
                 ended - self._at > 10):
             self._where()
         return c.NovaLook(
-            began, ended, {s.host: s.beat for s in services},
+            began, ended, {s.host: self._beat(s) for s in services},
             frozenset(s.host for s in services if s.forced_down), frozenset(services.unknown),
             dict(self._addresses))
+
+    def _beat(self, service):
+        old, beat = self._seen.get(service.host, (None, ''))
+        if old is None or service.beats_since(old):
+            beat = service.beat
+        self._seen[service.host] = service, beat
+        return beat
 
     def _where(self):
         self._at = self._monotonic()

@@ -15,6 +15,7 @@ import cotyledon
 from vmha_nova import clock as clocks
 from vmha_nova import coordination
 from vmha_nova import exception
+from vmha_nova.fencing import fences
 from vmha_nova import messaging
 from vmha_nova import metrics
 from vmha_nova.monitor import addresses
@@ -50,7 +51,7 @@ def make_settings(conf):
         raise exception.ConfigurationError(
             '[monitor] heartbeat_silence must be more than twice [monitor] nova_interval '
             f'({group.nova_interval:g} s)')
-    return c.Settings(storage=service.asks_storage(conf), stale_after=max(15.0, 3 * slowest),
+    return c.Settings(storage=fences.has(conf, fences.STORAGE), stale_after=max(15.0, 3 * slowest),
                       **{name: group[name] for name in SETTINGS})
 
 
@@ -75,7 +76,7 @@ def check(conf):
     """
     check_options(conf)
     service.make_nova(conf)
-    if service.asks_storage(conf):
+    if fences.has(conf, fences.STORAGE):
         service.make_ceph(conf)
     messaging.transport(conf, conf.notifications.transport_url)
     addresses.Addresses(conf.monitor)

@@ -30,8 +30,9 @@ def unprotected(host):
 class List(base.Lister):
     """List compute nodes: how loaded each is, how it is protected, and what it is marked as.
 
-    Protection says what keeps a dead host from writing (storage: its fence there; word: only an
-    operator's word that it is off; none), Fits whether its death could be absorbed now.
+    Protection says what keeps a dead host from writing (power: it is switched off; storage: its
+    fence there; word: only an operator's word that it is off; none), Fits whether its death could
+    be absorbed now.
     """
 
     def get_parser(self, prog_name):

@@ -33,8 +33,8 @@ def make(environ=os.environ):
         # A client waits for every request: while the database is away, it is told so at once.
         conf.set_override('max_retries', 0, 'database')
         store = service.make_store(conf)
-        made = app.create(conf, store, service.make_planner(conf, store), conf.fence.driver,
-                          metrics.Metrics(store, service.clock))
+        made = app.create(conf, store, service.make_planner(conf, store),
+                          ', '.join(conf.fence.driver), metrics.Metrics(store, service.clock))
         _check_account(conf)
         _check_tables(conf)
     except (exception.VmhaError, cfg.Error) as e:

@@ -1,16 +1,4 @@
-"""Fences: what proves that a dead host can write no more.
-
-A fence is an object with ``name``, ``proves`` (one line for the operator), ``lasting`` (whether
-something stays in force that has to be watched and taken back) and three methods, which raise
-VmhaErrors, FenceFailed above all:
-
-- ``plan(host, ours)`` -> what it is going to do, recorded before it is done;
-- ``fence(host, plan)`` -> the evidence, recorded after;
-- ``keep(host, evidence)`` -> a plan to be recorded and fenced by in place of that evidence, None
-  where all is in force as recorded.
-
-A lasting one has ``lift(ranges)`` too.
-"""
+"""The fence by storage."""
 
 import ipaddress
 import logging
@@ -19,36 +7,8 @@ import time
 from vmha_nova import exception
 
 LOG = logging.getLogger(__name__)
-UNSAFE = ('[fence] driver = none proves nothing about the dead host: a guest that still runs '
-          'there would write to the same disk as its copy. Only where that cannot be (a test '
-          "cloud with Nova's fake virt driver) or where you make sure of it yourself, set "
-          '[fence] unsafe_without_fence = true')
 PAUSE = 0.2                             # seconds between looks whether the fence is in force
 SLICE = 1.0                             # seconds for OSDs to say so
-
-
-class NoFence:
-    """The operator's word instead of a fence.
-
-    :raises ConfigurationError: without that word.
-    """
-
-    name = 'none'
-    proves = "nothing: the operator's word that a host reported down cannot write"
-    lasting = False
-
-    def __init__(self, unsafe_without_fence):
-        if not unsafe_without_fence:
-            raise exception.ConfigurationError(UNSAFE)
-
-    def plan(self, host, ours=()):
-        """Return the operator's word."""
-        return {'driver': self.name, 'host': host,
-                'word': '[fence] unsafe_without_fence = true, set by the operator'}
-
-    def fence(self, host, plan):
-        """Return the operator's word as the evidence."""
-        return plan
 
 
 class StorageFence:
@@ -70,6 +30,8 @@ class StorageFence:
 
     name = 'storage'
     proves = 'the storage takes nothing from the clients of the host any more'
+    done = ('its fence was begun and is taken back, but guests there may have been shut out of '
+            'their disks: restart those that complain')
     lasting = True
 
     def __init__(self, ceph, storage, seconds, ranged, patience=10.0, refusing=lambda ports: False,

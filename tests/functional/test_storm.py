@@ -1,0 +1,58 @@
+"""Three of four hosts die at once: nothing begins until an operator says so."""
+
+from tests.functional import api_case
+
+
+class StormTest(api_case.ApiTest):
+    """The one that is left has room for most of what was on the others, and not for all."""
+
+    DEAD = ('compute1', 'compute2', 'compute3')
+    EACH = 2                            # servers on a host
+    ROOM = 4                            # of all of them
+    LARGE = 256                         # MiB that a server takes
+
+    def test_held_then_approved_as_far_as_there_is_room_and_the_rest_is_named(self):
+        large = self.flavor('storm', self.LARGE)
+        self.cloud.boot(self.SPARE, 1, name='filler', flavor=self.flavor(
+            'filler', self.memory(self.SPARE) - self.ROOM * self.LARGE - self.LARGE // 2))
+        names = {}
+        for host in self.DEAD:
+            for server in self.cloud.boot(host, self.EACH, name=f'on-{host}', flavor=large):
+                names[server['id']] = server['name']
+        self.start()
+        self.wait_snapshot(self.EACH)
+        for host in self.DEAD:
+            self.lab.kill_host(host)
+        for host in self.DEAD:
+            self.vmha.publish_host_down(host, 'no answer', 'test')
+
+        held = self.wait('all three are held', lambda: [
+            r for r in self.store.recoveries() if r.state == 'held'
+            and 'approve' in r.reason][2:] and self.store.recoveries(), 60)
+        self.assertEqual(set(self.DEAD), {r.host for r in held})
+        for recovery in held:
+            self.assertRegex(recovery.reason, '3 of 4 hosts of the cloud have failed')
+        storms = [e for e in self.store.events() if 'STORM' in e.text]
+        self.assertEqual(1, len(storms), storms)
+        for host in self.DEAD:
+            self.assertFalse(self.cloud.service(host)['forced_down'])
+            self.assertEqual([], self.cloud.migrations(host))
+
+        self.ask('recovery', 'approve', '--all')
+        self.wait('what has room has moved', lambda: len(self.found('moved')) == self.ROOM, 240)
+        left = self.wait('the rest is named', lambda: len(self.found('unplaced')) == (
+            len(names) - self.ROOM) and self.found('unplaced'), 60)
+        for move in left.values():
+            self.assertIn(f'1 host lacks MEMORY_MB ({self.SPARE})', move.reason)
+        where = {s['id']: s['OS-EXT-SRV-ATTR:host'] for s in self.cloud.servers()}
+        for ident, move in self.found('moved').items():
+            self.assertEqual(self.SPARE, where[ident], move)
+        for ident, move in left.items():
+            self.assertIn(where[ident], self.DEAD, move)
+        shown = self.ask('recovery', 'list', '--state', 'held')
+        self.assertTrue(shown, 'what is left waits, and is seen to')
+
+    def found(self, state):
+        """The moves of all recoveries that are in a state: {instance id: Move}."""
+        return {m.instance_id: m for r in self.store.recoveries()
+                for m in self.store.moves(r.id) if m.state == state}
