@@ -120,13 +120,13 @@ class Engine:
         view = self.observe()
         if view.cluster.nodes_at is None or view.cluster.instances_at is None:
             return IDLE                 # nothing is decided before the cloud was ever read
-        for report in view.reports:
-            self._try(f'report {report.id} of {report.host}', self.judge, report, view)
+        broken = {report.id for report in view.reports if not self._try(
+            f'report {report.id} of {report.host}', self.judge, report, view)}
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
         self.work.open = {r.host: r.id for r in open_}
         self.work.down = frozenset(r.host for r in [*open_, *view.reports])
         self.work.pause = view.pause
-        self.look_for_storm(view, open_)
+        self.look_for_storm(view, open_, broken)
         for recovery in view.recoveries:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
                       view.cluster, open_)
@@ -142,14 +142,16 @@ class Engine:
         return IDLE
 
     def _try(self, what, function, *args):
-        """Do it; what goes wrong with one thing does not stop the others."""
+        """Do it; what goes wrong with one thing does not stop the others. Returns if it went."""
         try:
             function(*args)
+            return True
         except (exception.TermLost, exception.StoreUnavailable):
             raise
         except Exception as e:
             self._say(('internal', what), f'{what}: internal error: {type(e).__name__}: {e}',
                       logging.ERROR, exc_info=True)
+            return False
 
     def observe(self):
         """Everything the cycle works on, read once."""
@@ -258,18 +260,22 @@ class Engine:
         self.store.set_failure(self.term, report.id, state, detail, **values)
 
     # -- storms ---------------------------------------------------------------------------------
-    def look_for_storm(self, view, open_):
-        """Work out what must not begin by itself, and say so: once a storm, and loudly."""
+    def look_for_storm(self, view, open_, broken):
+        """Work out what must not begin by itself, and say so: once a storm, and loudly.
+
+        :param broken: reports that cannot be judged, by id
+        """
         waiting = {r.host: r for r in open_ if not r.approved and not self.work.begun(r)}
         found = {}
         if waiting:
             now, down = self.clock(), self.settings.heartbeat_silence / 2
             recent = [r.host for r in self.store.recoveries(since=storm.since(now))
                       if r.state != 'dismissed']
-            # Read anew: what was just judged is a report no more, and a recovery or nothing.
-            failed = storm.silent(
-                self.store.failures(open_only=True), view.cluster, down).union(
-                    r.host for r in self.store.recoveries(open_only=True) if r.ended_at is None)
+            # Read anew: what was just judged is a report no more, and a recovery or nothing. What
+            # cannot be judged never will be, and must not hold others up.
+            reports = [r for r in self.store.failures(open_only=True) if r.id not in broken]
+            failed = storm.silent(reports, view.cluster, down).union(
+                r.host for r in self.store.recoveries(open_only=True) if r.ended_at is None)
             found = storm.excesses(waiting, failed, recent, view.cluster, self.settings.limits)
         self.work.storm = found
         if bool(found) == self._storm:

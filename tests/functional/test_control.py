@@ -124,8 +124,8 @@ class RoomTest(api_case.ApiTest):
         second = self.wait('the second one is held', lambda: next(
             (r for r in self.store.recoveries() if r.host == 'compute2' and r.state == 'held'),
             None), 30)
-        self.assertIn('the limit is 1; approve with "openstack vmha recovery approve '
-                      f'{second.id}"', second.reason)
+        self.assertIn('the limit is 1 ([storm] max_hosts); approve with "openstack vmha recovery '
+                      f'approve {second.id}"', second.reason)
         self.assertFalse(self.cloud.service('compute2')['forced_down'])
         ran = self.run_('recovery', 'approve', second.id, '--wait', '--timeout', '90')
         self.assertSaid('compute2 is recovered: 1 moved', ran)

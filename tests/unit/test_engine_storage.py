@@ -275,7 +275,7 @@ class ReadyTest(StorageBase):
 
 class ReturnTest(StorageBase):
     def test_the_range_stays_until_nova_compute_has_cleaned_up(self):
-        world = self.world()
+        world = self.world(return_automatic=False)
         world.cut('c1')
         world.run(world.over)
         host = world.nova.hosts['c1']

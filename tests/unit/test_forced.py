@@ -2,10 +2,11 @@
 
 from tests.unit import test_engine_review
 from vmha_nova import exception
-from vmha_nova import fencing
+from vmha_nova.fencing import fences
+from vmha_nova.fencing import none
 
 
-class Refusing(fencing.NoFence):
+class Refusing(none.NoFence):
     """A fence that cannot be put up, until it can."""
 
     refuses = True
@@ -146,7 +147,8 @@ class WaitedTest(Base):
 
     def test_a_fence_that_fails_at_first_and_the_host_is_silent(self):
         world = self.world()
-        fence = world.engine.work.fence = world.engine.work.guard.fence = Refusing(True)
+        fence = Refusing(True)
+        world.engine.work.guard.fence = fences.Fences(fence)
         world.die('c1', source='operator', forced=True)
         world.settle(40)
         self.assertEqual('held', self.recovery(world).state)

@@ -136,7 +136,7 @@ class AgentsTest(Base):
             'at 10.0.0.1: hidden, a%2Fb', {'ip': '10.0.0.1', 'snmp_x': 'hidden', 'y': 'a/b'}))
 
 
-class FileTest(unittest.TestCase):
+class PowerFileTest(unittest.TestCase):
     GOOD = """\
         # power
         [DEFAULT]
