@@ -118,9 +118,10 @@ class Watched:
         self.vmha.configure()
         self.vmha.sync()
         self.vmha.set_spare(SPARE)
-        self.guests = [guest['id'] for guest in self.lab.boot(SOURCE, GUESTS, storage='rbd')]
         self.vmha.start_engine()
+        # Before the guests: a host that never answered to a monitor tells it nothing.
         self.vmha.start_monitor()
+        self.guests = [guest['id'] for guest in self.lab.boot(SOURCE, GUESTS, storage='rbd')]
         self.store = self.vmha.store()
 
         def recorded():

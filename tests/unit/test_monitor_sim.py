@@ -188,6 +188,15 @@ class DoubtTest(Case):
         world.run(20)
         self.assertEqual({'c0', 'c1', 'c2'}, {one[1] for one in world.sent})
 
+    def test_most_hosts_are_killed_at_once(self):
+        """Their ports refuse, so that each is found dead before it was silent for a second."""
+        for seed in range(10):
+            world = self.world(4, seed)
+            for host in ('c0', 'c1', 'c2'):
+                world.kill(host)
+            self.nothing(world, 50)
+            self.assertEqual(verdict.CUT_OFF, world.verdict('c3'))
+
     def test_two_of_eight_die_at_once(self):
         world = self.world()
         world.kill('c0')

@@ -15,6 +15,7 @@ class History:
         self.silent_since = None                # the first round without an answer since the last
         self.fell_at = None                    # the same, but never begun anew
         self._answered_at = None                # when an address has last answered
+        self._heard_at = None                   # the beginning of that round
         self._beat, self._beat_at = None, None  # the value, and when its change was seen
         self._looked_at = None                  # the last look at Nova that knew the host
         self._baseline, self._since = None, c.UNKNOWN   # of the heartbeat since it is silent
@@ -36,7 +37,7 @@ class History:
             answered |= word == c.ANSWERS
         if answered:
             self.silent_since = self.fell_at = None
-            self._answered_at = found.ended
+            self._answered_at, self._heard_at = found.ended, found.began
             self._baseline, self._since = None, c.UNKNOWN
             self._gone = False
         elif self.silent_since is None and self._known() and any(
@@ -95,6 +96,10 @@ class History:
     def answered(self):
         """Whether it has ever answered, and did the last time."""
         return self._answered_at is not None and self.silent_since is None
+
+    def answered_since(self, then):
+        """Whether it has answered to a connect that was begun since then."""
+        return self.answered and self._heard_at >= then
 
     def signs(self, now, cut_off='', nova_ill=False):
         """All at once: Signs. ``nova_ill``: heartbeats say nothing of hosts now."""

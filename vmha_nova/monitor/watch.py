@@ -104,10 +104,8 @@ class Watch:
             signs = one.signs(now, why, self._nova_is_ill)
             found = verdict.judge(signs, self.settings)
             if found.what in (verdict.DEAD, verdict.PROBABLY_DEAD) and one.suspect and (
-                    late := [k for k, at in self._heard.items() if at < one.silent_since]):
-                found = verdict.Verdict(verdict.UNCLEAR, (
-                    f'{", ".join(WORDS[k] for k in late)} answered this monitor since: '
-                    f'{found.reason}'))
+                    doubt := self._unheard(one, now)):
+                found = verdict.Verdict(verdict.UNCLEAR, f'{doubt}: {found.reason}')
             before = self.verdicts.get(host)
             self.verdicts[host] = found
             if before is None or before.what != found.what:
@@ -135,6 +133,22 @@ class Watch:
         for kind, at in self._heard.items():
             if now - at > patience.get(kind, settings.stale_after):
                 return f'{WORDS[kind]} answered this monitor for {now - at:.0f} s'
+        return ''
+
+    def _unheard(self, one, now):
+        """Who has not answered this monitor since a host fell silent, where that matters; or ''.
+
+        Hosts that die together are not found dead together: before the first is reported, enough
+        of the others must have been heard.
+        """
+        late = [k for k, at in self._heard.items() if at < one.silent_since]
+        if late:
+            return f'{", ".join(WORDS[k] for k in late)} answered this monitor since'
+        there = [o for o in self.hosts.values() if o.answered or (
+            o.suspect and now - o.silent_since < self.settings.doubt_seconds)]
+        missing = sum(not o.answered_since(one.silent_since) for o in there)
+        if missing >= 2 and missing > self.settings.doubt_share * len(there):
+            return f'{missing} of {len(there)} hosts have not answered this monitor since'
         return ''
 
     def _cliff(self, now):
