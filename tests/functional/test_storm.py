@@ -49,8 +49,8 @@ class StormTest(api_case.ApiTest):
             self.assertEqual(self.SPARE, where[ident], move)
         for ident, move in left.items():
             self.assertIn(where[ident], self.DEAD, move)
-        shown = self.ask('recovery', 'list', '--state', 'held')
-        self.assertTrue(shown, 'what is left waits, and is seen to')
+        self.wait('what is left waits, and is seen to', lambda: self.ask(
+            'recovery', 'list', '--state', 'held'), 60)
 
     def found(self, state):
         """The moves of all recoveries that are in a state: {instance id: Move}."""
