@@ -243,7 +243,7 @@ class SamplesTest(Base):
         self.store.set_mark('c1', spare=True)
         real = {note.event_type.split('.')[1] + str('spare' in note.payload): note.payload.keys()
                 for note in self.store.outbox()}
-        paths = sorted(SAMPLES.glob('*.json'))
+        paths = sorted(SAMPLES.glob('vmha.*.json'))
         self.assertGreater(len(paths), 10)
         for path in paths:
             message = json.loads(path.read_text())

@@ -180,7 +180,7 @@ class PowerFileTest(unittest.TestCase):
         self.assertNotIn('w0rd', repr(one))
 
     def test_the_sample_is_such_a_file(self):
-        sample = pathlib.Path(__file__).parents[2] / 'etc/vmha/power.conf.sample'
+        sample = pathlib.Path(__file__).parents[2] / 'etc/vmha/power.conf.example'
         self.write(sample.read_text())
         self.assertEqual(
             {'compute1': 'fence_ipmilan', 'compute2': 'fence_ipmilan',

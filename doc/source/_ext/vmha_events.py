@@ -31,7 +31,7 @@ def events():
     found['vmha.cloud.calm'] = 'storm', 'No recovery is held for a storm any more.'
     found['vmha.cloud.no_spare'] = 'pool', 'No spare of a pool is free any more.'
     found['vmha.cloud.spare_again'] = 'pool', 'There is a free spare again.'
-    if unknown := {path.stem for path in SAMPLES.glob('*.json')} - found.keys():
+    if unknown := {path.stem for path in SAMPLES.glob('vmha.*.json')} - found.keys():
         raise ValueError(f'samples of types that are not known: {", ".join(sorted(unknown))}')
     return found
 
