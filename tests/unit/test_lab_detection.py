@@ -14,7 +14,7 @@ from tests.lab import failures
 from tests.lab import network
 from tests.lab import verdicts
 
-SAMPLES = pathlib.Path(__file__).resolve().parents[2] / 'doc' / 'source' / '_samples'
+FIGURES = pathlib.Path(__file__).resolve().parents[2] / 'doc' / 'source' / '_figures'
 LOG = '''
 2026-03-01 12:00:00.000 7 INFO vmha_nova.monitor.service [-] watching 4 hosts
 2026-03-01 12:00:01.500 7 INFO vmha_nova.monitor.service [-] verdict of c1: dead: it refuses: all
@@ -67,8 +67,8 @@ class TableTest(unittest.TestCase):
 
     def test_the_documents_have_the_tables_of_the_figures_beside_them(self):
         for name in ('failures', 'detection'):
-            self.assertEqual(failures.text(SAMPLES / f'{name}.json'),
-                             (SAMPLES / f'{name}.inc').read_text(encoding='utf-8'))
+            self.assertEqual(failures.text(FIGURES / f'{name}.json'),
+                             (FIGURES / f'{name}.inc').read_text(encoding='utf-8'))
 
 
 class CopiesTest(unittest.TestCase):
