@@ -265,6 +265,7 @@ class Cluster:
         """
         try:
             if any(self.command('status', target=n)['newest_map'] < epoch for n in numbers):
+                self._spread()
                 return False
             told = {n: self.command('flush_pg_stats', target=n) for n in numbers}
             wait_until('what the OSDs have to tell', lambda: all(
@@ -273,6 +274,23 @@ class Cluster:
         except LabError:                # one has just died
             return False
         return True
+
+    def _spread(self):
+        """Have the OSDs fetch the newest map.
+
+        A monitor tells one of them, and they tell each other; but after it has stood still there
+        may be none it could tell. Who is asked by a client with a newer map fetches that.
+        """
+        import rados
+        self._client().wait_for_latest_osdmap()
+        with self.pool('vms') as pool:
+            for number in range(16):    # of which each OSD has some
+                try:
+                    pool.stat(f'none{number}')
+                except rados.ObjectNotFound:
+                    pass
+                except rados.Error:     # one has just died
+                    return
 
     def _write_conf(self, fsid):
         general = {
