@@ -129,7 +129,7 @@ class Engine:
         self.look_for_storm(view, open_, broken)
         for recovery in view.recoveries:
             self._try(f'recovery {recovery.id} of {recovery.host}', self.work.advance, recovery,
-                      view.cluster, open_)
+                      view.cluster)
         self._try('ending maintenance', self.end_maintenance, view)
         self._try('keeping the spares', self.keep_spares, view)
         for host, recovery in view.out.items():

@@ -161,17 +161,19 @@ class HostDownSender:
             LOG.debug('the connection for host-down notifications: %s', e)
 
 
-def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3):
+def publish_host_down(conf, host, reason, source, evidence=None, detected_at=None, retry=3,
+                      seconds=None):
     """Report a host as down, as a monitoring system does.
 
-    Returns once the broker has confirmed that it has the message. A broker that is silent can
-    hold this up for two minutes.
+    Returns once the broker has confirmed that it has the message.
 
     :param retry: how often it is tried again
+    :param seconds: how long it is waited for, None: as long as it takes; a broker that is silent
+        takes two minutes
     :raises ConfigurationError: there is no usable address
     :raises Unreachable: the broker did not confirm it
     """
-    sender = HostDownSender(conf, seconds=None, retry=retry)
+    sender = HostDownSender(conf, seconds, retry)
     try:
         sender.send(host, reason, source, evidence, detected_at)
     except exception.Unreachable as e:

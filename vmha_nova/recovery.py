@@ -68,7 +68,7 @@ class Work:
               'moving': 'move'}
 
     # -- the stages -----------------------------------------------------------------------------
-    def advance(self, recovery, cluster, open_recoveries):
+    def advance(self, recovery, cluster):
         """Do what is next for one recovery and record where it stands."""
         if recovery.state in states.RECOVERY_OVER:
             # To let its host go is for who watches over hosts that are out.
@@ -82,8 +82,7 @@ class Work:
         if recovery.wish == 'abort':
             step = self._abort(recovery)
         else:
-            others = [r for r in open_recoveries if r.id != recovery.id]
-            step = getattr(self, self.STAGES[recovery.stage])(recovery, cluster, others)
+            step = getattr(self, self.STAGES[recovery.stage])(recovery, cluster)
         if isinstance(step, Hold):
             if recovery.state != 'held' or recovery.reason != step.reason:
                 if recovery.state != 'held':
@@ -95,7 +94,7 @@ class Work:
         elif recovery.state == 'held':
             self._go(recovery, Go(recovery.resume, 'what it was held for is settled'))
 
-    def plan_and_fence(self, recovery, cluster, others):
+    def plan_and_fence(self, recovery, cluster):
         """Name what goes where, and what cannot; then make sure that the host writes no more."""
         rows = self.store.moves(recovery.id)
         report = self._watch(recovery, cluster)
@@ -159,7 +158,7 @@ class Work:
             return reason
         return states.paused(pause) if pause.paused else ''
 
-    def take_down(self, recovery, cluster, others):
+    def take_down(self, recovery, cluster):
         """Tell Nova that the host is down, and list once more what was on it."""
         if self.jobs.running(('return', recovery.host)):
             return None                 # the end of its last way back
@@ -170,7 +169,7 @@ class Work:
             return Hold(f'{recovery.host} cannot be taken down in Nova: {down.error}')
         return Go('down_in_nova', f'{recovery.host} is forced down and disabled in Nova')
 
-    def prepare(self, recovery, cluster, others):
+    def prepare(self, recovery, cluster):
         """Wait for the storage, and plan with what the host held at its end."""
         reason = self.guard.objection(recovery)
         if reason is None:
@@ -188,7 +187,7 @@ class Work:
         count = sum(m.state == 'waiting' for m in rows)
         return Go('moving', f'{count} instances to evacuate from {recovery.host}')
 
-    def move(self, recovery, cluster, others):
+    def move(self, recovery, cluster):
         """Evacuate in order of priority, a few at a time, and follow each until it is home."""
         seen = self._seen.setdefault(recovery.id, flight.Seen())
         rows = self.flight.follow(recovery, self.store.moves(recovery.id), seen, self._change)
@@ -323,7 +322,7 @@ class Work:
                  lambda: self.nova.force_down(node.service_id, True)),
                 ('disable', not node.enabled and not node.disabled_reason.startswith(
                     homecoming.DISABLED),
-                 lambda: self.nova.disable(node.service_id, f'vmha: recovery {recovery.id}'))):
+                 lambda: self.nova.disable(node.service_id, homecoming.DISABLED + recovery.id))):
             mine = self.store.steps(recovery.id, kind)
             if any(s.state in ('done', 'not_ours') for s in mine):
                 continue

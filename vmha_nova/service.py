@@ -246,10 +246,11 @@ class EngineService(cotyledon.Service):
         self._storage = make_storage(conf, self._ceph, store_, lambda: self.collector.snapshot,
                                      nova_.attachments, steady, **({} if power_ is None else {
                                          'powered': power_.powered, 'protect': power_.protect}))
+        fence = make_fence(conf, self._ceph, self._storage, power_)
+        LOG.info('fence: %s, which proves: %s', fence.name, fence.proves)
         self.engine = engine.Engine(
-            store_, nova_, self.collector, make_fence(conf, self._ceph, self._storage, power_),
-            self._storage, self._executor, steady, f'{socket.gethostname()}:{os.getpid()}',
-            policy, idle=steady.take_over)
+            store_, nova_, self.collector, fence, self._storage, self._executor, steady,
+            f'{socket.gethostname()}:{os.getpid()}', policy, idle=steady.take_over)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
         self._recorder = recorder.Recorder(
             store_, self.engine.lead, lambda: self.collector.snapshot, self._storage, policy,

@@ -17,14 +17,12 @@ import pathlib
 import platform
 import statistics
 import sys
-import tempfile
 import time
 
 from tests.lab.common import LabError
 from tests.lab.common import Progress
 from tests.lab.common import wait_until
 from tests.lab import fresh
-from tests.lab.lab import Lab
 from tests.lab import noise
 from tests.lab import verdicts
 from tests.lab import vmha
@@ -52,7 +50,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
-        with _lab(options.dir, progress) as lab:
+        with fresh.lab_for_bench(options.dir, progress) as lab:
             result = measure(lab, options.repeats, options.noise_minutes, progress)
     except LabError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -62,20 +60,6 @@ def main(arguments=None):
     if options.report:
         options.report.write_text(text + '\n', encoding='ascii')
     return 0
-
-
-@contextlib.contextmanager
-def _lab(folder, progress):
-    if folder is not None:
-        yield Lab.load(folder)
-        return
-    with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
-        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage='ceph',
-                     virt='libvirt')
-        try:
-            yield lab
-        finally:
-            lab.down(wipe=True, progress=progress)
 
 
 def measure(lab, repeats, noise_minutes, progress):

@@ -16,7 +16,6 @@ import pathlib
 import platform
 import statistics
 import sys
-import tempfile
 import time
 import uuid
 
@@ -25,7 +24,6 @@ from tests.lab.common import LabError
 from tests.lab.common import Progress
 from tests.lab.common import wait_until
 from tests.lab import fresh
-from tests.lab.lab import Lab
 from tests.lab import vmha
 from tests.lab.writer import Writer
 from vmha_nova import ceph
@@ -47,7 +45,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     progress = Progress()
     try:
-        with _lab(options.dir, progress) as lab:
+        with fresh.lab_for_bench(options.dir, progress) as lab:
             result = measure(lab, options.repeat, progress, options.only_locks)
     except LabError as error:
         print(f'error: {error}', file=sys.stderr)
@@ -57,20 +55,6 @@ def main(arguments=None):
     if options.json:
         options.json.write_text(text + '\n', encoding='ascii')
     return 0
-
-
-@contextlib.contextmanager
-def _lab(folder, progress):
-    if folder is not None:
-        yield Lab.load(folder)
-        return
-    with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
-        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage='ceph',
-                     virt='libvirt')
-        try:
-            yield lab
-        finally:
-            lab.down(wipe=True, progress=progress)
 
 
 def measure(lab, repeat, progress, only_locks=False):

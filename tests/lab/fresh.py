@@ -1,7 +1,27 @@
 """A lab with Ceph and libvirt as it was when it came up, whatever has happened to it since."""
 
+import contextlib
+import pathlib
+import tempfile
+
 from tests.lab import hosts
+from tests.lab.lab import Lab
 from tests.lab import services
+
+
+@contextlib.contextmanager
+def lab_for_bench(folder, progress):
+    """The lab that is up in a folder, and is left up; or, of None, one for as long as this."""
+    if folder is not None:
+        yield Lab.load(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
+        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage='ceph',
+                     virt='libvirt')
+        try:
+            yield lab
+        finally:
+            lab.down(wipe=True, progress=progress)
 
 
 def freshen(lab):

@@ -22,8 +22,22 @@ class Base(test_engine.Base):
             return write(*args, **values)
         setattr(world.store, name, late)
 
+    def held(self, **options):
+        """A world with a recovery of c2 that waits for approval."""
+        world = self.world(limits=model.Limits(1), **options)
+        world.nova.boot('c2', 1, 'second')
+        world.nova.rebuild = 30.0
+        world.settle()
+        world.die('c1')
+        world.run(lambda: world.store.recoveries() and (
+            world.store.recoveries()[0].state == 'moving'))
+        world.die('c2')
+        world.run(lambda: any(r.state == 'held' for r in world.store.recoveries()))
+        ident, = (r.id for r in world.store.recoveries() if r.state == 'held')
+        return world, ident
 
-class PauseTest(test_engine.Base):
+
+class PauseTest(Base):
     def test_a_dead_host_waits_until_the_pause_is_over(self):
         world = self.world()
         world.store.pause(True, 'the network is being changed', 'ann')
@@ -55,20 +69,11 @@ class PauseTest(test_engine.Base):
         self.assertRecovered(world)
 
     def test_what_has_not_is_held_and_then_goes_on_by_itself(self):
-        world = self.world(limits=model.Limits(1))
-        world.nova.boot('c2', 1, 'second')
-        world.nova.rebuild = 30.0
-        world.settle()
-        world.die('c1')
-        world.run(lambda: world.store.recoveries() and (
-            world.store.recoveries()[0].state == 'moving'))
-        world.die('c2')
-        world.run(lambda: any(r.state == 'held' for r in world.store.recoveries()))
-        held, = (r for r in world.store.recoveries() if r.state == 'held')
-        world.store.wish(held.id, 'approve')
+        world, ident = self.held()
+        world.store.wish(ident, 'approve')
         world.store.pause(True, user='ann')
         world.settle(3)
-        self.assertIn('paused by ann', world.store.recovery(held.id).reason)
+        self.assertIn('paused by ann', world.store.recovery(ident).reason)
         world.store.pause(False)
         world.run(world.over)
         self.assertEqual({'recovered'}, {r.state for r in world.store.recoveries()})
@@ -150,19 +155,6 @@ class MaintenanceTest(Base):
 
 class WishTest(Base):
     """What an operator was promised is done, or he is told why not; whenever he says it."""
-
-    def held(self, **options):
-        """A world with a recovery of c2 that waits for approval."""
-        world = self.world(limits=model.Limits(1), **options)
-        world.nova.boot('c2', 1, 'second')
-        world.nova.rebuild = 30.0
-        world.settle()
-        world.die('c1')
-        world.run(lambda: world.store.recoveries() and (
-            world.store.recoveries()[0].state == 'moving'))
-        world.die('c2')
-        world.run(lambda: any(r.state == 'held' for r in world.store.recoveries()))
-        return world, next(r.id for r in world.store.recoveries() if r.state == 'held')
 
     def told(self, world):
         return [e.text.partition(': ')[2] for e in world.store.events() if e.kind == 'wish']

@@ -273,6 +273,24 @@ class StoreScenarios:
         db.note('warning', 'x', 'another line')
         self.assertEqual([2, 0], [e.repeats for e in db.events()])
 
+    def test_a_verdict_is_in_the_journal_and_told_or_neither(self):
+        db = self.open()
+        db.tell_verdict('h1', 'dead', 'no address answers', 'alive', {'osds': 'down'}, 'error')
+        event, = db.events()
+        self.assertEqual(('error', 'verdict', 'h1', 'dead: no address answers'),
+                         (event.level, event.kind, event.host, event.text))
+        note, = db.outbox()
+        self.assertEqual(('vmha.host.verdict', dict(
+            host='h1', verdict='dead', before='alive', reason='no address answers',
+            evidence={'osds': 'down'})), (note.event_type, note.payload))
+
+        def killed(*args):
+            raise RuntimeError
+        db._tell = killed
+        with self.assertRaises(RuntimeError):
+            db.tell_verdict('h1', 'alive', 'it answers', 'dead', {}, 'info')
+        self.assertEqual([event], db.events())
+
     def test_measured_load(self):
         db = self.open()
         term, at = db.take_lead('a'), now()

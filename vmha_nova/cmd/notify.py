@@ -10,7 +10,6 @@ import datetime
 import json
 import logging
 import sys
-import threading
 import time
 
 from oslo_config import cfg
@@ -58,41 +57,23 @@ def main(argv=None):
 
 def send(conf, payload, timeout):
     """Send it, trying again while there is time; returns why it was not sent, or ''."""
-    work = _Sending(conf, payload, time.monotonic() + timeout)
-    work.start()
-    work.join(timeout)
-    if not work.is_alive():
-        return work.problem
-    return (f'the message bus has not confirmed it within {timeout:g} s'
-            + (f' ({work.problem})' if work.problem else '; it may have it all the same'))
-
-
-class _Sending(threading.Thread):
-    """Sends in a thread of its own: a bus that is silent holds it up for minutes."""
-
-    def __init__(self, conf, payload, end):
-        super().__init__(daemon=True)
-        self.problem = ''
-        self._conf, self._end = conf, end
-        self._report = messaging.parse_host_down(payload)
-
-    def run(self):
-        while True:
-            try:
-                messaging.publish_host_down(self._conf, retry=0, **self._report)
-                self.problem = ''
-                return
-            except exception.Unreachable as e:
-                self.problem = str(e)
-            except exception.VmhaError as e:
-                self.problem = str(e)
-                return                  # the same the next time
-            except Exception as e:
-                self.problem = f'{type(e).__name__}: {e}'
-                return
-            if time.monotonic() + AGAIN > self._end:
-                return
-            time.sleep(AGAIN)
+    report, end, problem = messaging.parse_host_down(payload), time.monotonic() + timeout, ''
+    while True:
+        try:
+            messaging.publish_host_down(conf, retry=0, seconds=end - time.monotonic(), **report)
+            return ''
+        except exception.Unreachable as e:
+            if time.monotonic() >= end:
+                return (f'the message bus has not confirmed it within {timeout:g} s'
+                        + (f' ({problem})' if problem else '; it may have it all the same'))
+            problem = str(e)
+        except exception.VmhaError as e:
+            return str(e)               # the same the next time
+        except Exception as e:
+            return f'{type(e).__name__}: {e}'
+        if time.monotonic() + AGAIN > end:
+            return problem
+        time.sleep(AGAIN)
 
 
 def _payload(args):

@@ -126,34 +126,33 @@ class Store(reads.Reads):
     @base.tried_again
     def note(self, level, kind, text, host='', recovery_id=None):
         """Write a line of the journal; the same line as the last of its kind only counts up."""
-        now = self._clock()
-        table = models.Event
         with self._writer() as session:
-            last = session.scalars(
-                sa.select(table).where(table.kind == kind, table.host == host,
-                                       table.recovery_id == recovery_id)
-                .order_by(table.id.desc()).limit(1)).first()
-            if last is not None and last.text == text:
-                last.repeats += 1
-                last.last_at = now
-                return
-            row = table(at=now, last_at=now, level=level, kind=kind, host=host, text=text,
-                        recovery_id=recovery_id, repeats=0)
-            session.add(row)
-            session.flush()
-            if row.id % 1000 == 0:
-                session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
-
-    def tell_verdict(self, host, what, reason, before, evidence, level):
-        """Write down, and have told, that a monitor thinks otherwise of a host than ``before``."""
-        self.note(level, 'verdict', f'{what}: {reason}'[:2000], host=host)
-        self._tell_alone('vmha.host.verdict', dict(
-            host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+            self._note(session, level, kind, text, host, recovery_id)
 
     @base.tried_again
-    def _tell_alone(self, event_type, payload):
+    def tell_verdict(self, host, what, reason, before, evidence, level):
+        """Write down, and have told, that a monitor thinks otherwise of a host than ``before``."""
         with self._writer() as session:
-            self._tell(session, event_type, payload)
+            self._note(session, level, 'verdict', f'{what}: {reason}'[:2000], host, None)
+            self._tell(session, 'vmha.host.verdict', dict(
+                host=host, verdict=what, before=before, reason=reason, evidence=evidence))
+
+    def _note(self, session, level, kind, text, host, recovery_id):
+        now, table = self._clock(), models.Event
+        last = session.scalars(
+            sa.select(table).where(table.kind == kind, table.host == host,
+                                   table.recovery_id == recovery_id)
+            .order_by(table.id.desc()).limit(1)).first()
+        if last is not None and last.text == text:
+            last.repeats += 1
+            last.last_at = now
+            return
+        row = table(at=now, last_at=now, level=level, kind=kind, host=host, text=text,
+                    recovery_id=recovery_id, repeats=0)
+        session.add(row)
+        session.flush()
+        if row.id % 1000 == 0:
+            session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
 
     # -- the leading engine writes --------------------------------------------------------------
     def save_loads(self, term, loads):
