@@ -295,3 +295,54 @@ class PowerAndStorageTest(PowerBase):
                 world.run(world.over)
                 self.assertRecovered(world)
                 self.assertEqual([], world.ceph.doubles)
+
+
+class ReturnTest(PowerBase):
+    """A host that was switched off is switched on again by somebody."""
+
+    options = {'power': HOSTS, 'return_after': 2.0}
+
+    def gone(self):
+        world = self.world()
+        world.cut('c1')
+        world.run(world.over)
+        world.settle(8)
+        return world
+
+    def back(self, world):
+        world.nova.restart_compute('c1')
+        host = world.nova.hosts['c1']
+        host.alive = host.powered = host.linked = True
+        world.run(lambda: self.recovery(world).released_at is not None)
+
+    def test_it_is_put_back_into_service_and_killed_at_every_gate_of_that(self):
+        world = self.gone()
+        start = len(world.gates)
+        self.back(world)
+        self.assertEqual(
+            [('lift', 'done'), ('force_up', 'done'), ('enable', 'done')],
+            [(s.kind, s.state) for s in world.store.steps(self.recovery(world).id)
+             if s.kind in ('lift', 'force_up', 'enable')])
+        gates = world.gates[start:]
+        self.assertIn('after force_down', gates)
+        for number, name in enumerate(gates):
+            with self.subTest(gate=number, name=name):
+                world = self.gone()
+                world.kill_at = len(world.gates) + number
+                self.back(world)
+                world.settle(3)
+                host = world.nova.hosts['c1']
+                self.assertEqual((True, False, True),
+                                 (host.enabled, host.forced_down, host.powered))
+                self.assertRecovered(world)
+
+    def test_switched_on_with_its_old_guests_it_stays_out(self):
+        """Its nova-compute beats, and Nova has not said that the old guests are gone."""
+        world = self.gone()
+        host = world.nova.hosts['c1']
+        host.alive = host.powered = host.linked = True
+        world.settle(60)
+        self.assertIsNone(self.recovery(world).released_at)
+        self.assertTrue(host.forced_down)
+        self.assertEqual([], world.store.steps(self.recovery(world).id, ('lift', 'force_up')))
+        self.assertTrue([e for e in world.store.events() if 'are not cleaned up on c1' in e.text])
