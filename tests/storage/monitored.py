@@ -31,6 +31,12 @@ class MonitoredTest(base.StorageTest):
         self.what, self.broken = what, time.time()
         act(*args, **options)
 
+    def state(self):
+        """What engine and monitor have to say, for messages."""
+        said = [f'{v.at - self.broken:+.1f} s {v.host}: {v.verdict}: {v.reason}'
+                for v in verdicts.verdicts(self.log(), self.begun)]
+        return '\n'.join(['', *super().state(), *said, *self.log().splitlines()[-30:]])
+
     # -- what the monitor says ------------------------------------------------------------------
     def log(self):
         """Its log."""
@@ -43,9 +49,8 @@ class MonitoredTest(base.StorageTest):
 
     def wait_verdict(self, what, seconds):
         """Wait for a verdict of the host; returns how long after the failure it was there."""
-        found = self.wait(f'the verdict {what} of {self.SOURCE}; its verdicts are '
-                          f'{[(v.verdict, v.reason) for v in self.verdicts()]}', lambda: [
-                              v for v in self.verdicts() if v.verdict == what], seconds + 15)[0]
+        found = self.wait(f'the verdict {what} of {self.SOURCE}', lambda: [
+            v for v in self.verdicts() if v.verdict == what], seconds + 15)[0]
         after = found.at - self.broken
         self.assertLess(after, seconds, found)
         return after
