@@ -239,8 +239,11 @@ class Engine:
                             f'{known.state}, {known.reason}{retry}', recovery_id=known.id)
                 return
         if not instances:
+            # It is dead all the same, and counts when others die with it.
+            beat = view.cluster.nodes[report.host].heartbeat
             self._close(report, 'dismissed', f'{report.host} holds no instances: nothing to '
-                        f'recover ({found.reason})')
+                        f'recover ({found.reason})', evidence={
+                            'baseline': beat and beat.value, **report.evidence, 'empty': True})
             return
         recovery = self.store.open_recovery(self.term, report, found.reason)
         view.out[report.host] = recovery        # for other reports of that host in this cycle
@@ -269,12 +272,17 @@ class Engine:
         found = {}
         if waiting:
             now, down = self.clock(), self.settings.heartbeat_silence / 2
-            recent = [r.host for r in self.store.recoveries(since=storm.since(now))
-                      if r.state != 'dismissed']
+            recent = {r.host for r in self.store.recoveries(since=storm.since(now))
+                      if r.state != 'dismissed'}
+            # Those that died with what waits count with it, however long it waits.
+            first = min([now, *(r.created_at for r in waiting.values())])
+            empty = [r for r in self.store.failures(since=storm.since(first))
+                     if r.evidence.get('empty')]
+            recent.update(r.host for r in empty if r.received_at >= storm.since(now))
             # Read anew: what was just judged is a report no more, and a recovery or nothing. What
             # cannot be judged never will be, and must not hold others up.
             reports = [r for r in self.store.failures(open_only=True) if r.id not in broken]
-            failed = storm.silent(reports, view.cluster, down).union(
+            failed = storm.silent([*reports, *empty], view.cluster, down).union(
                 r.host for r in self.store.recoveries(open_only=True) if r.ended_at is None)
             found = storm.excesses(waiting, failed, recent, view.cluster, self.settings.limits)
         self.work.storm = found

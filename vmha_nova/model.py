@@ -357,7 +357,7 @@ class DiskRecord:
 
 # -- rows, as the store hands them out; states and their meaning are in vmha_nova.states --------
 # What the engine notes in the evidence of a report, and nobody else.
-OWN_EVIDENCE = frozenset({'baseline', 'beats', 'osds'})
+OWN_EVIDENCE = frozenset({'baseline', 'beats', 'osds', 'empty'})
 
 
 @dataclasses.dataclass(frozen=True)

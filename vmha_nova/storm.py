@@ -7,6 +7,8 @@ down or an operator approves.
 **Which hosts count.** At a time: those with a recovery that is not over, held or not, and those
 that are reported and from which no heartbeat has come since, or none for long; hosts that die
 together are not found dead together, and the first must not begin before the others are known of.
+One that was found dead and held nothing to recover counts like that as long as it is silent, if it
+was reported within ten minutes before the first that waits, or since.
 Hosts that are out after a recovery that is over do not count: a machine that waits for its repair
 is no part of what happens now. Within ten minutes: those that were taken for dead in that time,
 over or not, and those whose recovery has not begun, however long that waits. One host alone is no
@@ -35,17 +37,22 @@ class Excess:
 
 def silent(reports: typing.Iterable[model.HostFailure], cluster: model.Cluster,
            seconds: float) -> frozenset[str]:
-    """Hosts reported down, not judged yet, that are without a heartbeat since, or for so long.
+    """Hosts reported down that are without a heartbeat since, or for so long.
 
     How long one is silent an engine that has just started does not know; that a beat has come
-    since the report stands in the report.
+    since the report stands in the report, as long as that is open. Of those that are closed it is
+    told by the beat that was the last one then, if it is not one that was on its way.
     """
     found = set()
     for report in reports:
         node = cluster.nodes.get(report.host)
         beat = node and node.heartbeat
-        if beat and (not report.evidence.get('beats') or (
-                beat.looked_at - beat.changed_at).total_seconds() > seconds):
+        if beat is None:
+            continue
+        beats = report.evidence.get('beats') or (
+            report.evidence.get('baseline', beat.value) != beat.value
+            and (beat.changed_at - report.received_at).total_seconds() > seconds)
+        if not beats or (beat.looked_at - beat.changed_at).total_seconds() > seconds:
             found.add(report.host)
     return frozenset(found)
 

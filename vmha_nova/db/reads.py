@@ -89,11 +89,13 @@ class Reads(base.Database):
         query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
         return {r.instance_id: r for r in self._all(model.DiskRecord, query)}
 
-    def failures(self, open_only=False, limit=1000):
-        """Reports, oldest first; with ``open_only`` those the engine still has to judge."""
+    def failures(self, open_only=False, since=None, limit=1000):
+        """Reports, oldest first: all, those the engine still has to judge, received since."""
         query = sa.select(models.HostFailure).order_by(models.HostFailure.id.desc()).limit(limit)
         if open_only:
             query = query.where(models.HostFailure.state.in_(OPEN_FAILURES))
+        if since is not None:
+            query = query.where(models.HostFailure.received_at >= since)
         return self._all(model.HostFailure, query)[::-1]
 
     def recoveries(self, open_only=False, unreleased=False, since=None, host=None,
