@@ -9,7 +9,7 @@ from tests.lab import verdicts
 from tests.storage import base
 
 #: Seconds within which the verdict has to be there.
-REFUSED, SILENT, BEATLESS, MAP = 4.0, 9.0, 20.0, 40.0
+REFUSED, SILENT, BEATLESS, MAP = 4.0, 9.0, 25.0, 40.0
 
 
 class MonitoredTest(base.StorageTest):

@@ -94,7 +94,7 @@ class PartsTest(Case):
         world = self.world()
         world.kill_osd()
         world.hosts['c0'].compute = False
-        self.ends(world, verdict.COMPUTE_DOWN)
+        self.ends(world, verdict.STORAGE_TROUBLE)
 
     def test_a_port_that_is_closed_on_a_host_whose_osds_were_down(self):
         world = self.world()

@@ -121,9 +121,13 @@ class TableTest(unittest.TestCase):
     def test_only_the_management_cable_before_the_heartbeat_is_missed(self):
         self.assertEqual(verdict.ALIVE, self.said(c.FRESH, c.UP, c.LOST, c.ANSWERS))
 
-    def test_nova_compute_and_the_osds_are_down_and_the_host_answers(self):
-        self.assertEqual(verdict.COMPUTE_DOWN, self.said(
-            c.MISSING, c.DOWN, c.ANSWERS, c.REFUSED))
+    def test_nova_compute_is_down_on_a_host_with_trouble_with_its_storage(self):
+        """The storage is the worse news, and may be why; that no beat comes is said with it."""
+        for osds, stored in ((c.UP, c.LOST), (c.DOWN, c.LOST), (c.DOWN, c.REFUSED),
+                             (c.DOWN, c.ANSWERS), (c.DOWN, c.UNKNOWN)):
+            found = verdict.judge(signs(c.MISSING, osds, c.ANSWERS, stored), SETTINGS)
+            self.assertEqual(verdict.STORAGE_TROUBLE, found.what, (osds, stored))
+            self.assertIn('no heartbeat for', found.reason)
 
     def test_a_host_that_flaps_must_be_silent_for_long(self):
         self.assertEqual(verdict.UNCLEAR, self.said(

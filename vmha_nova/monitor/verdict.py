@@ -71,15 +71,16 @@ def _answers(signs, settings):
         if managed == c.LOST:
             return ISOLATED, (f'it answers on {where}, management is lost, {_beats(signs)}: its '
                               'guests may run')
+    # Before the heartbeat: what has lost its storage may stop to beat for that.
+    stored = signs.networks.get(c.STORAGE, c.UNKNOWN)
+    if signs.osds == c.DOWN:
+        return STORAGE_TROUBLE, f'it answers on {where}, but {_osds(signs)}; {_beats(signs)}'
+    if stored in (c.LOST, c.REFUSED):
+        return STORAGE_TROUBLE, (f'it answers on {where}, but not on storage ({stored}; '
+                                 f'{_osds(signs)}); {_beats(signs)}')
     if signs.heartbeat == c.MISSING:
         return COMPUTE_DOWN, (f'{_beats(signs)}, but it answers on {where} and its guests may '
                               f'run ({_osds(signs)})')
-    stored = signs.networks.get(c.STORAGE, c.UNKNOWN)
-    if signs.osds == c.DOWN:
-        return STORAGE_TROUBLE, f'it answers on {where}, but {_osds(signs)}'
-    if stored in (c.LOST, c.REFUSED):
-        return STORAGE_TROUBLE, (f'it answers on {where}, but not on storage ({stored}; '
-                                 f'{_osds(signs)})')
     return ALIVE, f'it answers on {where}, {_beats(signs)}, {_osds(signs)}'
 
 
