@@ -7,6 +7,7 @@ import time
 
 from tests.lab.network import MANAGEMENT
 from tests.lab.network import STORAGE
+from tests.lab import verdicts
 from tests.storage import base
 from tests.storage import monitored
 from tests.storage.monitored import BEATLESS
@@ -103,24 +104,17 @@ class FailuresTest(monitored.MonitoredTest):
                 self.fail_now(what, self.lab.cut, 'watch', *networks)
                 self.assertLeftAlone(30)
                 self.assertEqual([], self.store.failures())
-                said = self.said()
+                first = self.doubts()[0]
                 self.lab.join('watch')
-                self.wait('it sees all of them again', lambda: all(
-                    of == 'alive' for of in self.now().values()), 60)
+                self.wait('it sees all of them again', lambda: not self.doubts()[-1].verdict, 60)
                 self.assertCountsOn()
+                # Whatever it could not see, it has said nothing of anybody.
+                self.assertEqual([], verdicts.verdicts(self.log(), self.broken))
                 self.assertEqual([], self.store.failures())
-                self.enter(*said)
+                self.enter(first.verdict, first.at - self.broken)
 
-    def said(self):
-        """What it says of all hosts, and after how long: 'cut-off', or one verdict of each."""
-        doubts = [d for d in monitored.verdicts.doubts(self.log(), self.broken) if d.verdict]
-        if doubts:
-            return 'cut-off', doubts[0].at - self.broken
-        return ', '.join(sorted(set(self.now().values()))), None
-
-    def now(self):
-        """The newest verdict of each host; of one that never changed there is none."""
-        return {v.host: v.verdict for v in monitored.verdicts.verdicts(self.log(), self.begun)}
+    def doubts(self):
+        return verdicts.doubts(self.log(), self.broken)
 
     @base.all_only
     def test_rabbitmq_is_down_during_detection(self):

@@ -51,7 +51,7 @@ class World:
         self._events, self._numbers = [], itertools.count()
         self.hosts = {f'c{i}': Host(f'c{i}', self.rng.uniform(0, BEAT)) for i in range(hosts)}
         self.loss = 0.0                 # of packets, everywhere
-        self.cable = True               # of the monitor
+        self.cables = set(NETWORKS)     # of the monitor
         self.nova_up = self.ceph_up = self.bus_up = self.rabbit_up = True
         self.database_up = True
         self.engine_reads = True        # reports become rows
@@ -151,7 +151,7 @@ class World:
         return self.now < host.osd_since + seen
 
     def look_nova(self, began):
-        if not self.nova_up or not self.cable:
+        if not self.nova_up or c.MANAGEMENT not in self.cables:
             return None
         return c.NovaLook(
             began, self.now, {h.name: str(h.beat) for h in self.hosts.values()},
@@ -159,7 +159,7 @@ class World:
             {name: name for name in self.hosts})
 
     def look_ceph(self, began):
-        if not self.ceph_up or not self.cable:
+        if not self.ceph_up or c.STORAGE not in self.cables:
             return None
         return c.StorageLook(
             began, self.now,
@@ -169,7 +169,8 @@ class World:
     def connect(self, name, network, timeout):
         """(word, seconds) of one connect."""
         host = self.hosts.get(name)
-        if self.cable and (host is None or network in host.linked):
+        network = c.MANAGEMENT if host is None else network
+        if network in self.cables and (host is None or network in host.linked):
             for tries in itertools.count():
                 if RETRANSMIT * tries >= timeout:
                     break

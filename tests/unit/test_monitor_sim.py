@@ -131,24 +131,40 @@ class DoubtTest(Case):
 
     def test_its_own_cable(self):
         world = self.world()
-        world.cable = False
+        world.cables.clear()
         world.run(3)
         self.nothing(world)
         self.assertEqual({verdict.CUT_OFF}, {
             v.what for v in world.monitor.watch.verdicts.values()})
-        world.cable = True
+        world.cables |= set(sim_monitor.NETWORKS)
         self.nothing(world, 60)
         self.assertEqual(verdict.ALIVE, world.verdict())
         world.kill()
         self.assertIsNotNone(world.detect())
 
+    def test_its_own_cable_of_one_network_nothing_is_said_of_anybody(self):
+        for network in sim_monitor.NETWORKS:
+            for seed in range(10):
+                with self.subTest(network=network, seed=seed):
+                    world = self.world(4, seed)
+                    world.cables.discard(network)
+                    world.run(4)
+                    self.nothing(world, 120)
+                    self.assertEqual({verdict.CUT_OFF}, {
+                        v.what for v in world.monitor.watch.verdicts.values()})
+                    world.cables.add(network)
+                    self.nothing(world, 60)
+                    self.assertEqual([], world.told)
+                    world.kill()
+                    self.assertIsNotNone(world.detect())
+
     def test_its_own_cable_of_a_cloud_without_witnesses_or_osds(self):
         for seed in range(10):
             world = self.world(3, seed, witnesses=False, storage=False)
             for seconds in (7, 12, 40, 90):
-                world.cable = False
+                world.cables.clear()
                 world.run(seconds)
-                world.cable = True
+                world.cables |= set(sim_monitor.NETWORKS)
                 self.nothing(world, 30)
 
     def test_nova_is_down_for_a_minute(self):
@@ -187,6 +203,16 @@ class DoubtTest(Case):
         # The others' eyes see the same for long enough: now the engine is to know, and holds them.
         world.run(20)
         self.assertEqual({'c0', 'c1', 'c2'}, {one[1] for one in world.sent})
+
+    def test_most_hosts_lose_their_storage_network_which_is_said_a_minute_later(self):
+        world = self.world(4)
+        for host in ('c0', 'c1', 'c2'):
+            world.cut(host, [c.STORAGE])
+        self.nothing(world, 55)
+        self.assertEqual([], world.told)
+        self.nothing(world, 30)
+        self.assertEqual({('c0', 'storage-trouble'), ('c1', 'storage-trouble'),
+                          ('c2', 'storage-trouble')}, {(h, what) for _, h, _, what in world.told})
 
     def test_most_hosts_are_killed_at_once(self):
         """Their ports refuse, so that each is found dead before it was silent for a second."""

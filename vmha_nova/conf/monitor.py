@@ -74,8 +74,8 @@ OPTS = [
                       'down.'),
     cfg.FloatOpt('doubt_share', default=0.5, min=0.0, max=1.0,
                  help='Where more than this share of the hosts that answered before, and at least '
-                      'two, fall silent within doubt_seconds, the monitor takes itself for cut '
-                      'off.'),
+                      'two, fall silent within doubt_seconds, wholly or on one network, the '
+                      'monitor takes itself for cut off.'),
     cfg.FloatOpt('doubt_seconds', default=60.0, min=0.0,
                  help='For how long. After that, if Nova, Ceph and the witnesses still answer, '
                       'what all channels tell is believed again.'),

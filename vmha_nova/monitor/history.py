@@ -33,7 +33,7 @@ class History:
             if word == c.UNKNOWN:
                 continue                        # our own fault, or nothing to ask
             network = self._networks.setdefault(name, _Network(self._settings))
-            network.add(word, found.ended, targets)
+            network.add(word, found, targets)
             answered |= word == c.ANSWERS
         if answered:
             self.silent_since = self.fell_at = None
@@ -85,6 +85,9 @@ class History:
         """Begin anew to count a silence."""
         if self.silent_since is not None:
             self.silent_since, self._baseline, self._since = now, None, c.UNKNOWN
+        for one in self._networks.values():
+            if one.silent_since is not None:
+                one.silent_since = now
 
     # -- what it tells ----------------------------------------------------------------------------
     @property
@@ -96,6 +99,18 @@ class History:
     def answered(self):
         """Whether it has ever answered, and did the last time."""
         return self._answered_at is not None and self.silent_since is None
+
+    def vanished(self, now, network=None):
+        """Whether it fell silent lately, on a network or on all; one lost packet does not count."""
+        where = self if network is None else self._networks.get(network)
+        return (where is not None and where.silent_since is not None
+                and now - where.fell_at >= self._settings.connect_timeout
+                and now - where.silent_since < self._settings.doubt_seconds)
+
+    def answers_on(self, network):
+        """Whether it has ever answered there, and did not fall silent the last time."""
+        where = self._networks.get(network)
+        return bool(where and where.baseline is not None and where.silent_since is None)
 
     def answered_since(self, then):
         """Whether it has answered to a connect that was begun since then."""
@@ -109,7 +124,9 @@ class History:
         while self._swings and self._swings[0] < now - settings.flap_window:
             self._swings.popleft()
         swings = len(self._swings)
-        networks = {name: n.word(now) for name, n in self._networks.items()}
+        # Of a host that answers elsewhere, a network that the monitor could not see is not lost yet.
+        networks = {name: c.UNKNOWN if self.answered and n.doubted(now) else n.word(now)
+                    for name, n in self._networks.items()}
         return c.Signs(
             heartbeat=heartbeat, osds=osds, networks=networks,
             silent=0.0 if self.silent_since is None else now - self.silent_since,
@@ -157,18 +174,28 @@ class _Network:
         self._rounds = collections.deque(maxlen=settings.of)
         self.baseline = None                    # when it last answered; None: never did
         self.last = {}
+        self.silent_since = self.fell_at = None     # as of the host
         self._at = None
 
-    def add(self, word, at, targets):
+    def add(self, word, found, targets):
         self.last = targets
-        self._at = at
+        self._at = found.ended
         self._rounds.append(word)
         if word == c.ANSWERS:
-            self.baseline = at
+            self.baseline = found.ended
+        if word != c.LOST:
+            self.silent_since = self.fell_at = None
+        elif self.silent_since is None and self.baseline is not None:
+            self.silent_since = self.fell_at = found.began
 
     def stale(self, now):
         """Whether nobody has looked for too long."""
         return now - self._at > self._settings.stale_after
+
+    def doubted(self, now):
+        """Whether its silence has just begun anew."""
+        return (self.silent_since != self.fell_at
+                and now - self.silent_since < self._settings.silent_after)
 
     def word(self, now):
         """N of M: what this network tells now."""

@@ -152,15 +152,15 @@ class Watch:
         return ''
 
     def _cliff(self, now):
-        """Whether too many hosts vanish at once, and how many; or ''."""
+        """Whether too many hosts vanish at once, wholly or from one network, and how many; or ''."""
         settings = self.settings
-        # Not those of which a packet was lost.
-        gone = sum(one.suspect and now - one.fell_at >= settings.connect_timeout
-                   and now - one.silent_since < settings.doubt_seconds
-                   for one in self.hosts.values())
-        there = sum(one.answered for one in self.hosts.values())
-        if gone >= 2 and gone > settings.doubt_share * (gone + there):
-            return (f'{gone} of {gone + there} hosts that answered before went silent within '
-                    f'{settings.doubt_seconds:.0f} s, which is more often a fault of the network '
-                    'than of the hosts')
+        for network in (None, c.MANAGEMENT, c.STORAGE):
+            gone = sum(one.vanished(now, network) for one in self.hosts.values())
+            there = sum(one.answered if network is None else one.answers_on(network)
+                        for one in self.hosts.values())
+            if gone >= 2 and gone > settings.doubt_share * (gone + there):
+                where = '' if network is None else f' on {network}'
+                return (f'{gone} of {gone + there} hosts that answered{where} before went silent '
+                        f'within {settings.doubt_seconds:.0f} s, which is more often a fault of '
+                        'the network than of the hosts')
         return ''
