@@ -101,7 +101,7 @@ class History:
         return self._answered_at is not None and self.silent_since is None
 
     def vanished(self, now, network=None):
-        """Whether it fell silent lately, on a network or on all; one lost packet does not count."""
+        """Whether it fell silent lately, on one network or on all; one lost packet is nothing."""
         where = self if network is None else self._networks.get(network)
         return (where is not None and where.silent_since is not None
                 and now - where.fell_at >= self._settings.connect_timeout
@@ -124,7 +124,7 @@ class History:
         while self._swings and self._swings[0] < now - settings.flap_window:
             self._swings.popleft()
         swings = len(self._swings)
-        # Of a host that answers elsewhere, a network that the monitor could not see is not lost yet.
+        # Where a host answers elsewhere, a network the monitor could not see is not lost yet.
         networks = {name: c.UNKNOWN if self.answered and n.doubted(now) else n.word(now)
                     for name, n in self._networks.items()}
         return c.Signs(

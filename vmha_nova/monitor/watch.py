@@ -152,7 +152,7 @@ class Watch:
         return ''
 
     def _cliff(self, now):
-        """Whether too many hosts vanish at once, wholly or from one network, and how many; or ''."""
+        """Whether too many hosts vanish at once, wholly or from a network, and how many; or ''."""
         settings = self.settings
         for network in (None, c.MANAGEMENT, c.STORAGE):
             gone = sum(one.vanished(now, network) for one in self.hosts.values())
