@@ -13,9 +13,9 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STUBS = pathlib.Path(__file__).with_name('devstack')
 PROGRAMS = (
-    'blkid', 'ceph', 'ceph-authtool', 'ceph-mon', 'ceph-osd', 'chown', 'dd', 'hostname', 'install',
-    'monmaptool', 'mysql', 'openstack', 'oslo-config-generator', 'rabbitmqctl', 'systemctl',
-    'uuidgen', 'uwsgi', 'virsh', 'vmha-manage', 'wipefs')
+    'a2dissite', 'blkid', 'ceph', 'ceph-authtool', 'ceph-mon', 'ceph-osd', 'chown', 'dd',
+    'hostname', 'install', 'monmaptool', 'mysql', 'openstack', 'oslo-config-generator',
+    'rabbitmqctl', 'systemctl', 'uuidgen', 'uwsgi', 'virsh', 'vmha-manage', 'wipefs')
 STACK = ('stack pre-install', 'stack install', 'stack post-config', 'stack extra',
          'stack test-config')
 CONTROLLER = 'mysql,rabbit,key,placement-api,g-api,c-api,c-vol,n-api,n-cond,n-sch,n-cpu'

@@ -173,6 +173,8 @@ class OneNodeTest(DevstackCase):
         # Of what is not ours, nothing.
         self.assertEqual([['vmha.info'], ['vmha_notifications.info']],
                          self.one.asked('rabbitmqctl', 'delete_queue'))
+        # Nova would make its queue anew.
+        self.assertLess(self.one.place('stop_nova'), self.one.place('rabbitmqctl'))
         self.one.clean()
         after = self.one.files()
         self.assertEqual({'apache', 'data', 'etc', 'nova.conf', 'systemd'},
