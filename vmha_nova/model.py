@@ -151,8 +151,10 @@ class Policy:
     cpu_share_ttl: float = 180.0                # seconds a measurement counts
     need_same_backend: bool = True
     max_attempts: int = 3                       # evacuations tried for one instance
-    window: int = 6                             # evacuations in flight, in all
-    window_per_target: int = 3
+    window: int = 24                            # evacuations in flight, in all, at most,
+    window_start: int = 6                       # and to begin with
+    window_per_target: int = 8                  # the same to one target
+    window_per_target_start: int = 3
     limits: 'Limits' = dataclasses.field(default_factory=lambda: Limits())
     heartbeat_silence: float = 25.0             # seconds without a beat that confirm a report
     trust: typing.Mapping[str, str] = _empty()   # source -> act | confirm | ignore

@@ -4,10 +4,20 @@ from oslo_config import cfg
 
 GROUP = 'recovery'
 OPTS = [
-    cfg.IntOpt('window', default=6, min=1,
-               help='Evacuations in flight at a time, in all.'),
-    cfg.IntOpt('window_per_target', default=3, min=1,
-               help='Evacuations in flight at a time on one target.'),
+    cfg.IntOpt('window', default=24, min=1,
+               help='Evacuations in flight at a time, in all, at most. How many there are follows '
+                    'what Nova answers: more as long as they land faster then, fewer when that '
+                    'makes no difference, half when one fails.'),
+    cfg.IntOpt('window_start', default=6, min=1,
+               help='Evacuations in flight at a time, in all, when a recovery begins; never more '
+                    'than window.'),
+    cfg.IntOpt('window_per_target', default=8, min=1,
+               help='Evacuations in flight at a time to one target, at most. Fewer after one has '
+                    'failed there, while they take more than twice the usual time there, and '
+                    'while its heartbeats are late.'),
+    cfg.IntOpt('window_per_target_start', default=3, min=1,
+               help='Evacuations in flight at a time to one target when a recovery begins; never '
+                    'more than window_per_target.'),
     cfg.IntOpt('max_attempts', default=3, min=1,
                help='How often an instance is tried, each time on another node, before it is '
                     'given up and named as failed.'),
