@@ -86,6 +86,8 @@ class Flight:
             sent, flying = self._sent.pop(move.id)
             if move.landed_at is not None:
                 self.pace = pace.landed(self.pace, move.target, sent, flying, now)
+            elif move.state in ('waiting', 'unsure'):
+                self.pace = pace.trouble(self.pace, '', sent, now)
             elif move.state != 'gone':
                 self.pace = pace.trouble(self.pace, move.target, sent, now)
 
@@ -138,15 +140,16 @@ class Flight:
             ready.append(move)
         rows = change(recovery, rows, changes)
         if ready:
-            self._tell(recovery, {m.target for m in ready}, cluster)
+            self._tell(recovery, cluster.nodes)
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host)
         return rows
 
-    def _tell(self, recovery, targets, cluster):
+    def _tell(self, recovery, nodes):
         """Write down at which pace it goes on, if that is another one."""
-        text = pace.describe(self.pace, [cluster.nodes[host] for host in sorted(targets)])
+        text = pace.describe(self.pace, [
+            nodes[host] for host in sorted(self.pace.targets) if host in nodes])
         if self._told.get(recovery.id) != text:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)

@@ -128,19 +128,21 @@ def landed(pace: Pace, host: str, sent: datetime.datetime, flying: int,
 
 
 def trouble(pace: Pace, host: str, sent: datetime.datetime, now: datetime.datetime) -> Pace:
-    """A call was refused or not answered, or an evacuation has failed; ``sent`` as above.
+    """An evacuation was refused or has failed; with no host, its call was not answered.
 
-    Where a target has the least window already, it is that target's trouble alone.
+    A target's second trouble, before it was back at its limit, is that target's alone: the others
+    do not wait for it.
     """
-    there, window = target(pace, host), pace.window
-    if there.size >= 2 and not _known(window, sent):
-        window = _at(window, max(1, window.size // 2), now, base=None, up=False, rounds=1,
-                     step=PROBE, patience=ROUNDS, cut_at=now,
-                     why=f'an evacuation to {host} was refused or failed')
-    if not _known(there, sent):
-        there = dataclasses.replace(there, size=max(1.0, there.size // 2), cut_at=now,
-                                    why='an evacuation was refused or failed')
-    return dataclasses.replace(pace, window=window, targets={**pace.targets, host: there})
+    why = f'an evacuation to {host} was refused or failed' if host else 'a call was not answered'
+    there, window, targets = target(pace, host), pace.window, pace.targets
+    if not there.why and not _known(window, sent):
+        window = _at(window, max(1, window.size // 2), now, base=None, step=PROBE, rounds=1,
+                     patience=ROUNDS, cut_at=now, why=why,
+                     up=window.base is None or not window.up)   # or that was just tried
+    if host and not _known(there, sent):
+        targets = {**targets, host: dataclasses.replace(
+            there, size=max(1.0, there.size // 2), cut_at=now, why='one was refused or failed')}
+    return dataclasses.replace(pace, window=window, targets=targets)
 
 
 def _known(window, sent):
@@ -165,7 +167,7 @@ def _landed(window, sent, flying, seconds, most, now):
     if sent < window.since:
         return window
     window = dataclasses.replace(window, landed=window.landed + 1,
-                                 flying=window.flying + max(1, flying),
+                                 flying=window.flying + max(1, min(flying, window.size)),
                                  seconds=window.seconds + seconds)
     if window.landed < max(ENOUGH, window.size) * window.rounds:
         return window
@@ -186,12 +188,13 @@ def _at(window, size, now, **values):
 
 def _try(window, found, most, now):
     size = window.size
+    if size == 1 < most:                # there are no fewer
+        window = dataclasses.replace(window, up=True)
     size = max(size + 1, round(size * window.step)) if window.up else (
         min(size - 1, round(size / window.step)))
     size = max(1, min(most, size))
-    if size == window.size:
-        return _stay(window, size, False, now,
-                     f'it can be no {"larger" if window.up else "smaller"}')
+    if size == window.size:             # there are no more
+        return _stay(window, size, False, now, window.why)
     return _at(window, size, now, base=found,
                why=f'to see if that is {"faster" if window.up else "as fast"}')
 

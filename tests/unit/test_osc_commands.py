@@ -129,6 +129,7 @@ class CommandTest(osc_case.OscCase):
         self.run_command(recovery.Show, self.ident)
         self.assertIn('| 1 failed, 1 moved ', self.out)
         self.assertIn('2026-03-01 12:00:00Z fence compute1: done', self.out)
+        self.assertIn('2026-03-01 12:00:00Z 6 at a time', self.out)
 
     def test_nothing_is_obeyed_by_a_terminal(self):
         fault = 'no image\n\x1b[2Jgone'
