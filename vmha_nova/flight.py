@@ -165,11 +165,8 @@ class Flight:
         if found.host != source or rules.task_reason(found.task_state):
             raise exception.Unreachable(f'it is on {found.host or "no host"}, in task state '
                                         f'{found.task_state or "none"}')
-        try:
-            # A process that slept since it recorded its intent may have been replaced meanwhile.
-            self.store.keep_lead(self.lead.term)
-        except exception.StoreUnavailable as e:
-            raise exception.Unreachable(str(e)) from e
+        # A process that slept since it recorded its intent may have been replaced meanwhile.
+        self.store.keep_lead(self.lead.term)
         try:
             self.nova.evacuate(move.instance_id, move.target)
         except exception.NotFound as e:

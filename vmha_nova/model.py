@@ -159,7 +159,7 @@ class Policy:
     heartbeat_silence: float = 25.0             # seconds without a beat that confirm a report
     trust: typing.Mapping[str, str] = _empty()   # source -> act | confirm | ignore
     quiet: float = 90.0                         # seconds after a call with unknown outcome
-    max_faults: int = 8                         # calls with unknown outcome for one instance
+    max_faults: int = 8                         # calls without an answer for one instance
     move_timeout: float = 900.0                 # seconds Nova may take for one evacuation
     follow_interval: float = 3.0                # seconds between looks without notifications
     check_interval: float = 1.0                 # seconds between looks at a reported host

@@ -268,7 +268,8 @@ class CommandTest(osc_case.OscCase):
         self.assertIn('openstack vmha recovery list', str(raised.exception))
         with self.assertRaises(client.NotFound):
             self.run_command(recovery.Show, '0f0f0f0f-1111-2222-3333-444444444444')
-        self.assertEqual(['warning'], self.column(event.List, 'Level', '--recovery', 'compute1'))
+        self.assertEqual(['info', 'warning'],
+                         self.column(event.List, 'Level', '--recovery', 'compute1'))
         self.assertEqual(['vm-2'], self.column(move.List, 'Name', 'compute1', '--state', 'failed'))
 
     def test_filters_of_recoveries(self):

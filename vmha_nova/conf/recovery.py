@@ -22,8 +22,9 @@ OPTS = [
                help='How often an instance is tried, each time on another node, before it is '
                     'given up and named as failed.'),
     cfg.IntOpt('max_faults', default=8, min=1,
-               help='How often the outcome of a call for one instance may stay unknown (timeout, '
-                    'connection lost, 5xx) before the instance is named as failed.'),
+               help='How often a call for one instance may stay without an answer (timeout, '
+                    'connection lost, 5xx) or not be sent at all, while Nova lists the others, '
+                    'before the instance is named as failed.'),
     cfg.FloatOpt('quiet_period', default=90.0, min=1.0,
                  help='Seconds to wait after a call with unknown outcome before Nova, if it '
                       'shows no trace of it, is asked again. Must be longer than any request '
