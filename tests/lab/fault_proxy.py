@@ -127,6 +127,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def handle(self):
+        try:
+            super().handle()
+        except OSError:
+            pass                        # the client or Nova has gone, as after a fault of ours
+
     def _handle(self):
         body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
         fault = self.proxy.fault(self.command, self.path, body)
