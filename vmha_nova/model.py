@@ -87,8 +87,7 @@ class Instance:
     metadata: typing.Mapping[str, str] = _empty()
     extra_specs: typing.Mapping[str, str] = _empty()
     fault: str = ''
-    # Nova's updated_at, and which disks it has: another one means that it was started, stopped,
-    # moved, given a volume, ….
+    # Nova's updated_at and its disks: another one means that it was started, given a volume, ….
     stamp: str = ''
     # Disks that its host's image backend keeps, as that names them: '' the root disk, .eph0, ….
     kept: tuple[str, ...] = ()
@@ -239,8 +238,7 @@ class Service:
     def beats_since(self, old: 'Service') -> bool:
         """Whether its nova-compute has sent a heartbeat between that look and this one.
 
-        Nova shows the updated_at of its row, which moves when somebody disables the service or
-        forces it down, too. That is not the host's doing.
+        Nova shows its row's updated_at, which disabling it or forcing it down moves, too.
         """
         return self.beat != old.beat and (
             self.enabled, self.disabled_reason, self.forced_down) == (
