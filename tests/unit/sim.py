@@ -34,7 +34,8 @@ CEPH_ACTS = ('add', 'remove_range')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn')
+          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn',
+          'note')
 
 
 class Killed(BaseException):
@@ -317,7 +318,7 @@ class World:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
             need_same_backend=storage or power is not None, heartbeat_silence=5.0, quiet=10.0,
-            window=6, window_per_target=6, flap_window=0.0), **policy))
+            window=6, window_per_target=6, window_per_target_start=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()
