@@ -27,6 +27,11 @@ MAX_EVENTS = 20000                      # the journal is cut back to this
 class Store(reads.Reads):
     """See the module."""
 
+    @staticmethod
+    def make_id():
+        """What a new recovery is called."""
+        return str(uuid.uuid4())
+
     # -- in front of the engine: anybody writes -------------------------------------------------
     @base.tried_again
     def report_failure(self, host, source, reason='', detected_at=None, evidence=None,
@@ -232,7 +237,7 @@ class Store(reads.Reads):
                 models.Recovery.host == failure.host, models.Recovery.released_at.is_(None),
             ).values(released_at=now))
             row = models.Recovery(
-                id=str(uuid.uuid4()), host=failure.host, state='confirmed', resume='',
+                id=self.make_id(), host=failure.host, state='confirmed', resume='',
                 reason=reason, wish='', approved=failure.forced,
                 reported_at=failure.received_at, created_at=now, updated_at=now)
             session.add(row)

@@ -1,0 +1,170 @@
+"""Runs scenarios: a folder each, with README.rst, topology.yaml, events.yaml and expected.log.
+
+The README says what should happen. ``events.yaml`` is a list of ``when: what``. When is
+
+- a number: seconds since the beginning;
+- ``+`` and a number: seconds after what is before it;
+- ``SUBJECT is STATE``: when the newest recovery of a host, or the newest move of a guest, is in
+  one of some states (``c1 is held|partial``); ``released``: the host is back;
+- ``SUBJECT says WORDS``: when the reason of it has these words.
+
+What is one of events.Events, or a list of them. The world goes on until nothing has happened for
+a while, and nothing is open but what is held. The log is the same in every run.
+"""
+
+import dataclasses
+import logging
+import pathlib
+
+import yaml
+
+from tests.scenarios import events
+from tests.scenarios import world as worlds
+
+FOLDER = pathlib.Path(__file__).parent
+FILES = ('README.rst', 'topology.yaml', 'events.yaml')
+LOG = 'expected.log'
+QUIET, LONGEST = 12.0, 900.0            # virtual seconds
+NEVER = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One scenario as it was read; ``events``: [(when, [what])]."""
+
+    name: str
+    readme: str
+    topology: dict
+    events: list
+    expected: str
+
+
+def all_names():
+    """The names of all scenarios."""
+    return sorted(p.parent.name for p in FOLDER.glob(f'*/{FILES[1]}'))
+
+
+def load(name, folder=FOLDER):
+    """Read a scenario.
+
+    :raises BadScenario: what is wrong with it
+    """
+    path = folder / name
+    if not path.is_dir():
+        raise worlds.BadScenario(f'there is no scenario {name!r}; --list shows all')
+    for file in FILES:
+        if not (path / file).is_file():
+            raise worlds.BadScenario(f'{name}: {file} is missing')
+    log = path / LOG
+    try:
+        topology, steps = (yaml.safe_load((path / f).read_text()) for f in FILES[1:])
+    except yaml.YAMLError as e:
+        raise worlds.BadScenario(f'{name}: {" ".join(str(e).split())}') from e
+    return Scenario(name, (path / FILES[0]).read_text(), topology, parse(name, steps or []),
+                    log.read_text() if log.exists() else '')
+
+
+def parse(name, steps):
+    """[(when, [what])] of an events.yaml."""
+    found = []
+    for step in steps:
+        if not isinstance(step, dict) or len(step) != 1:
+            raise worlds.BadScenario(f'{name}: events.yaml: {step!r} is not one "when: what"')
+        (when, what), = step.items()
+        found.append((str(when), what if isinstance(what, list) else [what]))
+    return found
+
+
+def run(scenario, on_step=lambda world: None):
+    """Play a scenario; returns the world, whose story is the log.
+
+    :raises BadScenario: it makes no sense
+    :raises Broken: an invariant does not hold; its text ends with the log
+    """
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)   # what the engine logs is in the story, or is none
+    try:
+        world = worlds.World(scenario.topology)
+        player = Player(world, on_step)
+        try:
+            player.play(scenario.events)
+            player.settle()
+        except AssertionError as e:
+            raise type(e)(f'{e}\n{world.story.text()}') from None
+        return world
+    finally:
+        logging.disable(level)
+
+
+class Player:
+    """Lets things happen to a world when their time has come."""
+
+    def __init__(self, world, on_step=lambda world: None):
+        self.world = world
+        self.events = events.Events(world)
+        self._on_step = on_step
+        self._last = 0.0
+
+    def play(self, steps):
+        """All of them, in their order."""
+        for when, whats in steps:
+            self._wait(when)
+            for what in whats:
+                self.events.happen(what)
+            self._last = self.world.seconds()
+
+    def step(self):
+        """A cycle."""
+        self.world.step()
+        self._on_step(self.world)
+
+    def settle(self, quiet=QUIET, longest=LONGEST):
+        """Until nothing happens any more."""
+        end = self.world.seconds() + longest
+        while self.world.seconds() < end:
+            self.step()
+            if self.world.seconds() - max(self.world.story.last_at, self._last) >= quiet and not (
+                    self.busy()):
+                return
+        self.world.story.mark(f'{longest:.0f} s later something is still under way')
+
+    def busy(self):
+        """Whether something is open that waits for nobody."""
+        store = self.world.store
+        return any(r.ended_at is None and r.state != 'held'
+                   for r in store.recoveries(open_only=True))
+
+    def _wait(self, when):
+        world = self.world
+        if ' is ' in when or ' says ' in when:
+            self._until(when)
+            return
+        try:
+            until = self._last + float(when[1:]) if when.startswith('+') else float(when)
+        except ValueError:
+            raise worlds.BadScenario(
+                f'{when!r} is no time: it is seconds, "+seconds", "SUBJECT is STATE" or '
+                '"SUBJECT says WORDS"') from None
+        while world.seconds() < until:
+            self.step()
+
+    def _until(self, when):
+        world, end = self.world, self.world.seconds() + NEVER
+        subject, word, wanted = when.partition(' is ') if ' is ' in when else when.partition(
+            ' says ')
+        if subject not in world.nova.hosts and subject not in world.nova.wanted:
+            raise worlds.BadScenario(f'{when!r}: there is no host and no guest {subject}')
+        while not self._holds(subject, word.strip(), wanted):
+            if world.seconds() >= end:
+                raise worlds.BadScenario(f'{when!r} never came; the log so far:\n'
+                                         f'{world.story.text()}')
+            self.step()
+
+    def _holds(self, subject, word, wanted):
+        if word == 'is':
+            return self.world.stands(subject) in wanted.split('|')
+        found = self.world.newest(subject) if subject in self.world.nova.hosts else (
+            self.world.move_of(subject))
+        reports = [f for f in self.world.store.failures() if f.host == subject]
+        return (found is not None and wanted in found.reason) or (
+            bool(reports) and wanted in reports[-1].detail)
