@@ -26,58 +26,57 @@ class Nova(sim.SimNova):
         super().__init__(clock, hosts)
         self.before = lambda act, *arguments: None
         self.groups_, self.aggregates_, self.traits = {}, {}, {}
-        self.away = ''                  # why Nova answers nothing
+        self.away, self.away_for = '', 'all'    # why Nova answers nothing, or not for what
         self.deleted = set()
         self.wanted = {}                # instance id -> ON, OFF: what its owner wants
         self.copies = {}                # instance id -> hosts on which a guest process runs
         self.forced_by_others, self.disabled_by_others = set(), set()
 
     # -- reading ----------------------------------------------------------------------------------
-    def _read(self):
-        if self.away:
+    def _read(self, what):
+        if self.away and self.away_for in ('all', what, what.removesuffix('-of-host')):
             raise exception.Unreachable(self.away)
 
     def services(self):
-        self._read()
+        self._read('services')
         return super().services()
 
     def hypervisors(self, between=None):
-        self._read()
+        self._read('hypervisors')
         return super().hypervisors(between)
 
     def aggregates(self):
-        self._read()
+        self._read('aggregates')
         return self.aggregates_
 
     def groups(self):
-        self._read()
+        self._read('groups')
         return list(self.groups_.values())
 
     def servers(self, host=None, changes_since=None, between=None):
-        self._read()
+        self._read('servers' if host is None else 'servers-of-host')
         found = super().servers(host, changes_since, between)
         deleted = self.deleted if changes_since is not None and not self.down else ()
         return nova.ServerList(found.instances, frozenset(deleted))
 
     def server(self, ident):
-        self._read()
+        self._read('server')
         return super().server(ident)
 
     def providers(self):
-        self._read()
+        self._read('providers')
         return {ident: dataclasses.replace(
             one, traits=frozenset(self.traits.get(ident[3:], ())))
             for ident, one in super().providers().items()}
 
     def evacuations(self, host, since=None):
-        self._read()
+        self._read('evacuations')
         return super().evacuations(host, since)
 
     # -- acts of the engine -----------------------------------------------------------------------
     def _act(self, act, *arguments):
         self.before(act, *arguments)
-        if self.away:
-            raise exception.Unreachable(self.away)
+        self._read('acts')
         super()._act(act, *arguments)
 
     def force_down(self, service_id, forced):
@@ -121,12 +120,14 @@ class Nova(sim.SimNova):
         super().add(name, host, **values)
         server = self.servers_[name]
         self.wanted[name] = server.vm_state
-        self.copies[name] = {host} if server.vm_state == ON else set()
+        self.copies[name] = set() if server.vm_state == OFF else {host}
+        if self.ceph and server.kept and server.vm_state not in (ON, OFF):
+            self.ceph.start(name, host)     # paused, in ERROR, …: its process may be there
 
     def _sync(self, ident):
         """A guest process is there where Nova has just started or stopped it."""
         server = self.servers_.get(ident)
-        if server is None or server.task_state:
+        if server is None or server.task_state or not server.host:
             return
         if server.vm_state == ON:
             if server.host not in self.copies[ident]:
@@ -146,6 +147,13 @@ class Nova(sim.SimNova):
         """The hosts on which a copy of the guest runs that can write."""
         return {h for h in self.copies[ident] if self.hosts[h].powered and (
             self.ceph is None or self.ceph.can_write(ident, h))}
+
+    def put(self, ident, **values):
+        """Nova shows these values of a guest, and they are true."""
+        before = self.servers_[ident].host
+        self._set(ident, **values)
+        if self.servers_[ident].host != before:
+            self._sync(ident)
 
     def end(self, record, status):
         """An evacuation record ends as somebody says."""

@@ -86,9 +86,15 @@ class Events:
         if self._world.monitor:
             self._world.monitor.restore(host)
 
-    def switch_on(self, host):
-        """A host starts: its nova-compute removes guests that were evacuated, others run again."""
+    def switch_on(self, host, hangs=''):
+        """A host starts: its nova-compute removes guests that were evacuated, others run again.
+
+        ``hangs``: it has power, and starts nothing.
+        """
         self._world.switched_on[host] = self._world.seconds()
+        if hangs:
+            self._world.nova.hosts[host].powered = True
+            return
         self._world.nova.switch_on(host)
         if self._world.monitor:
             self._world.monitor.restore(host)
@@ -153,9 +159,11 @@ class Events:
         """A guest is created on a host, as a topology describes it."""
         self._world.add_guest(host, guest, **values)
 
-    def delete(self, guest):
-        """Its owner deletes a guest."""
+    def delete(self, guest, quietly=''):
+        """Its owner deletes a guest; quietly: no list of Nova's tells."""
         self._world.nova.delete(guest)
+        if quietly:
+            self._world.nova.deleted.discard(guest)
 
     def stop(self, guest):
         """Its owner stops a guest."""
@@ -169,8 +177,9 @@ class Events:
 
     def change(self, guest, **values):
         """Nova shows other values of a guest: vm_state, task_state, host, fault."""
-        if 'task_state' in values or 'vm_state' in values or 'host' in values:
-            self._world.nova._set(guest, **values)
+        if 'power_state' in values:
+            values['power_state'] = int(values['power_state'])
+        self._world.nova.put(guest, **values)
 
     def migrate(self, guest, target, seconds='5'):
         """Somebody migrates a running guest."""
@@ -208,9 +217,10 @@ class Events:
             error('Nova says no', int(code)) if error is exception.Rejected
             else error('timed out') for _ in range(int(times)))
 
-    def nova_away(self):
-        """Nova answers nothing."""
+    def nova_away(self, what='all'):
+        """Nova answers nothing, or does not list: services, servers, evacuations, …."""
         self._world.nova.away = 'Nova does not answer'
+        self._world.nova.away_for = what
 
     def nova_back(self):
         """It answers again."""
@@ -238,7 +248,7 @@ class Events:
         """The newest evacuation record of a guest ends, by somebody's hand."""
         nova = self._world.nova
         nova.end([r for r in nova.records if r.instance_id == guest][-1], status)
-        nova._set(guest, task_state='')
+        nova.put(guest, task_state='')
 
     def disable(self, host, reason):
         """Somebody disables a nova-compute."""

@@ -3,13 +3,13 @@
 The README says what should happen. ``events.yaml`` is a list of ``when: what``. When is
 
 - a number: seconds since the beginning;
-- ``+`` and a number: seconds after what is before it;
+- ``after`` and a number: seconds after what is before it;
 - ``SUBJECT is STATE``: when the newest recovery of a host, or the newest move of a guest, is in
   one of some states (``c1 is held|partial``); ``released``: the host is back;
 - ``SUBJECT says WORDS``: when the reason of it has these words.
 
 What is one of events.Events, or a list of them. The world goes on until nothing has happened for
-a while, and nothing is open but what is held. The log is the same in every run.
+a while, and nothing is open but what waits for somebody. The log is the same in every run.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from tests.scenarios import world as worlds
 FOLDER = pathlib.Path(__file__).parent
 FILES = ('README.rst', 'topology.yaml', 'events.yaml')
 LOG = 'expected.log'
-QUIET, LONGEST = 12.0, 900.0            # virtual seconds
+QUIET, PATIENT, LONGEST = 12.0, 70.0, 900.0     # virtual seconds; PATIENT: something is open
 NEVER = 300.0
 
 
@@ -118,21 +118,21 @@ class Player:
         self.world.step()
         self._on_step(self.world)
 
-    def settle(self, quiet=QUIET, longest=LONGEST):
+    def settle(self, longest=LONGEST):
         """Until nothing happens any more."""
-        end = self.world.seconds() + longest
-        while self.world.seconds() < end:
+        world, end = self.world, self.world.seconds() + longest
+        while world.seconds() < end:
             self.step()
-            if self.world.seconds() - max(self.world.story.last_at, self._last) >= quiet and not (
-                    self.busy()):
+            quiet = world.seconds() - max(world.story.last_at, self._last)
+            if quiet >= QUIET and not world.store.recoveries(open_only=True) and not (
+                    world.store.failures(open_only=True)) or quiet >= PATIENT and not self.busy():
                 return
-        self.world.story.mark(f'{longest:.0f} s later something is still under way')
+        world.story.mark(f'{longest:.0f} s later something is still under way')
 
     def busy(self):
         """Whether something is open that waits for nobody."""
-        store = self.world.store
         return any(r.ended_at is None and r.state != 'held'
-                   for r in store.recoveries(open_only=True))
+                   for r in self.world.store.recoveries(open_only=True))
 
     def _wait(self, when):
         world = self.world
@@ -140,11 +140,13 @@ class Player:
             self._until(when)
             return
         try:
-            until = self._last + float(when[1:]) if when.startswith('+') else float(when)
+            until = self._last + float(when[6:]) if when.startswith('after ') else float(when)
         except ValueError:
             raise worlds.BadScenario(
-                f'{when!r} is no time: it is seconds, "+seconds", "SUBJECT is STATE" or '
+                f'{when!r} is no time: it is seconds, "after SECONDS", "SUBJECT is STATE" or '
                 '"SUBJECT says WORDS"') from None
+        if until < self._last:
+            raise worlds.BadScenario(f'{when!r} is before what is above it')
         while world.seconds() < until:
             self.step()
 

@@ -92,7 +92,8 @@ class Story:
                    f'{f": {detail}" if detail else ""}')
 
     def _noted(self, level, kind, host, text):
-        self.write(f'journal, {level}: {text}')
+        if kind != 'verdict':           # that is told as well
+            self.write(f'journal, {level}: {text}')
 
 
 def _words(text):
