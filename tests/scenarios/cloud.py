@@ -4,6 +4,7 @@ Beside what a recovery asks, they know what is true: where each guest runs, whet
 write, in which power state its owner wants it, and who has disabled or forced down a host.
 """
 
+import collections
 import dataclasses
 
 from tests.unit import sim
@@ -64,10 +65,21 @@ class Nova(sim.SimNova):
         return super().server(ident)
 
     def providers(self):
+        """Also: what is being evacuated is claimed on its target, and full hosts are left out."""
         self._read('providers')
-        return {ident: dataclasses.replace(
-            one, traits=frozenset(self.traits.get(ident[3:], ())))
-            for ident, one in super().providers().items()}
+        claims = collections.Counter()
+        for record in self.records:
+            server = self.servers_.get(record.instance_id)
+            if record.status == 'accepted' and server and server.host != record.target:
+                claims[record.target] += server.needs['VCPU']
+        found = {}
+        for ident, one in super().providers().items():
+            used = one.used['VCPU'] + claims[ident[3:]]
+            if used < one.capacity['VCPU']:
+                found[ident] = dataclasses.replace(
+                    one, traits=frozenset(self.traits.get(ident[3:], ())),
+                    used={'VCPU': used, 'MEMORY_MB': 64 * used})
+        return found
 
     def evacuations(self, host, since=None):
         self._read('evacuations')

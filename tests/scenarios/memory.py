@@ -41,7 +41,7 @@ class Memory(store.Store):
     """See the module. ``hear(what, values)`` is called with what was committed, in order.
 
     - ``told``: event_type, payload: a notification was written;
-    - ``detail``: kind (report, recovery, move), id, state, reason: as they are now;
+    - ``detail``: kind (report, recovery, move), id, state, reason, of moves target: as they are;
     - ``step``: id, kind, subject, recovery_id, state, detail;
     - ``noted``: level, kind, host, text: a line of the journal.
     """
@@ -120,7 +120,7 @@ class Memory(store.Store):
         for move in self.moves(recovery_id) if changed else ():
             if move.id in changed:
                 self._hear('detail', dict(kind='move', id=move.id, state=move.state,
-                                          reason=move.reason))
+                                          reason=move.reason, target=move.target))
 
 
 for _name in itertools.chain.from_iterable(TABLES.values()):

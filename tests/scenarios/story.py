@@ -77,12 +77,12 @@ class Story:
         self.transitions.add((kind, old, state))
         self.write(f'{name}: {old}{" -> " * bool(old)}{state}{where}: {reason}')
 
-    def _detail(self, kind, id, state, reason):
+    def _detail(self, kind, id, state, reason, target=''):
         known = self._known.get((kind, id))
         if known is None or known[1] != state or _words(known[2]) == _words(reason):
             return
         known[2] = reason
-        self.write(f'{known[0]}: {state}: {reason}')
+        self.write(f'{known[0]}: {state}{f" on {target}" if target else ""}: {reason}')
 
     def _step(self, id, kind, subject, recovery_id, state, detail):
         old = 'intended' if state != 'intended' else ''
