@@ -234,6 +234,7 @@ class _Draft:
         self._settled = frozenset().union(*(f.settled for f in failed))
         self._tried = collections.defaultdict(set)      # instance id -> hosts
         self._pledged = {}                              # instance id -> host
+        self._bound = {}                                # the same, for server groups only
         self._extra = {}                                # host -> what is not in used yet
         self._placed = collections.Counter()            # host -> placements by this plan
         self._members = {}                              # group id -> {host: instance ids}
@@ -241,6 +242,7 @@ class _Draft:
         self._refused = {}                              # (source, wants, needs) -> reason
         for f in failed:
             self._pledged.update(f.pledged)
+            self._bound.update(f.bound)
             for instance_id, hosts in f.tried.items():
                 self._tried[instance_id] |= hosts
         for instance_id, host in self._pledged.items():
@@ -402,7 +404,8 @@ class _Draft:
             by_host = self._members[group.id] = collections.defaultdict(set)
             for instance_id in group.members:
                 instance = self._cluster.instances.get(instance_id)
-                host = self._pledged.get(instance_id) or (instance.host if instance else '')
+                host = self._pledged.get(instance_id) or self._bound.get(instance_id) or (
+                    instance.host if instance else '')
                 if host:
                     by_host[host].add(instance_id)
         return self._members[group.id]

@@ -196,6 +196,8 @@ class Failed:
     tried: typing.Mapping[str, frozenset[str]] = _empty()
     # Instance id -> target, of moves under way that the used amounts do not contain yet.
     pledged: typing.Mapping[str, str] = _empty()
+    # Instance id -> target, of all that leave and still show up here: for server groups.
+    bound: typing.Mapping[str, str] = _empty()
     # Instances not to be placed: moved, failed for good, or under way.
     settled: frozenset[str] = frozenset()
 

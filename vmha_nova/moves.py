@@ -30,6 +30,18 @@ def as_before(move: model.Move, instance: model.Instance) -> bool:
     return instance.vm_state == (WAS_STOPPED if move.was == WAS_STOPPED else 'active')
 
 
+def on_its_way(move: model.Move) -> bool:
+    """Whether it has a target that counts."""
+    return bool(move.target) and move.state not in ('unplaced', 'left', 'gone', 'failed')
+
+
+def bound(host: str, cluster: model.Cluster, rows) -> dict[str, str]:
+    """Where instances go that the cluster still shows on their failed host: id -> target."""
+    found = {m.instance_id: cluster.instances.get(m.instance_id) for m in rows if on_its_way(m)}
+    return {m.instance_id: m.target for m in rows
+            if (instance := found.get(m.instance_id)) is not None and instance.host == host}
+
+
 def records_of(move: model.Move, records) -> list[model.Migration]:
     """The evacuation records of this move's instance that came after our last call."""
     return [r for r in records if r.instance_id == move.instance_id and r.id not in move.known]

@@ -237,10 +237,16 @@ class Work:
             host=recovery.host, settled=frozenset(known - set(open_)),
             tried={m.instance_id: frozenset(m.tried) for m in rows},
             pledged={m.instance_id: m.target for m in rows
-                     if m.instance_id not in open_ and self._uncounted(m, cluster)})]
-        failed += [model.Failed(host=h, settled=cluster.by_host.get(h, frozenset()),
-                                pledged=self._pledged(h, cluster))
-                   for h in sorted(self.down - {recovery.host})]
+                     if m.instance_id not in open_ and self._uncounted(m, cluster)},
+            bound=moves.bound(recovery.host, cluster, [
+                m for m in rows if m.instance_id not in open_]))]
+        for host in sorted(self.down - {recovery.host}):
+            others = self.store.moves(self.open[host]) if host in self.open else ()
+            failed.append(model.Failed(
+                host=host, settled=cluster.by_host.get(host, frozenset()),
+                pledged={m.instance_id: m.target for m in others
+                         if self._uncounted(m, cluster)},
+                bound=moves.bound(host, cluster, others)))
         plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
         for placement in plan.placements:
@@ -294,14 +300,9 @@ class Work:
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
 
-    def _pledged(self, host, cluster):
-        """Where the recovery of another host takes room: instance id -> target."""
-        rows = self.store.moves(self.open[host]) if host in self.open else ()
-        return {m.instance_id: m.target for m in rows if self._uncounted(m, cluster)}
-
     def _uncounted(self, move, cluster):
         """Whether Placement's used amounts do not contain this move yet (on the safe side)."""
-        if not move.target or move.state in ('unplaced', 'left', 'gone', 'failed'):
+        if not moves.on_its_way(move):
             return False
         node = cluster.nodes.get(move.target)
         return node is not None and (

@@ -118,6 +118,11 @@ class GroupTest(Case):
                             others=[t.instance('m', DEAD)], groups=self.anti('i', 'm'),
                             pledged={'m': 'n1'}, settled=frozenset({'m'}))
 
+    def test_so_does_one_that_the_used_amounts_contain_already(self):
+        self.assert_goes_to('n2', [t.node('n1'), t.node('n2', 0.9)],
+                            others=[t.instance('m', DEAD)], groups=self.anti('i', 'm'),
+                            bound={'m': 'n1'}, settled=frozenset({'m'}))
+
     def test_soft_anti_affinity_prefers_and_does_not_insist(self):
         groups = [t.group('g', 'soft-anti-affinity', 'i', 'm', 'k')]
         member = t.instance('m', 'n1')
