@@ -54,7 +54,7 @@ class Watch:
     def on_nova(self, look):
         """Nova was asked with success."""
         self._heard[NOVA] = look.began
-        for host in look.beats.keys() | look.unknown:
+        for host in sorted(look.beats.keys() | look.unknown):    # the same in every run
             self._listed[host] = look.ended
             if host not in self.hosts:
                 self.hosts[host] = history.History(host, self.settings)
@@ -97,7 +97,7 @@ class Watch:
             hosts = None
         self.cut_off = why
         changes = []
-        for host in self.hosts if hosts is None else hosts:
+        for host in self.hosts if hosts is None else sorted(hosts):
             one = self.hosts.get(host)
             if one is None:
                 continue
