@@ -113,7 +113,7 @@ def search(options):
     began, failed, steps, kills = time.process_time(), 0, 0, 0
     for seed in range(first, last + 1):
         found = explore.explore(seed)
-        steps, kills = steps + found.steps, kills + found.kills
+        steps, kills = steps + found.steps, kills + found.killed
         if found.problem:
             failed += 1
             print(paint(RED, f'seed {seed}: {found.problem.splitlines()[0]}'))

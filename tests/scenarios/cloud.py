@@ -257,6 +257,10 @@ class Ceph(sim_ceph.SimCeph):
         self.foreign = set()            # ranges that others have put on the blocklist
         self.lifted_foreign = []
         self.watcher = None             # watcher.Watcher, which knows when Ceph notices
+        self.now = clock                # the engine's: it says when an answer came
+
+    def map(self):
+        return dataclasses.replace(super().map(), seen_at=self.now())
 
     def osd_up(self, host):
         if self.watcher is None or host in self.osd_down:

@@ -18,6 +18,7 @@ from vmha_nova.monitor import channels
 NETWORKS = {'management': (channels.MANAGEMENT,), 'storage': (channels.STORAGE,),
             'all': (channels.MANAGEMENT, channels.STORAGE)}
 MOODS = {'dead': sim_power.DEAD, 'stuck': sim_power.STUCK, 'slow': sim_power.SLOW}
+REFUSED = (exception.InvalidTransition,)    # what the store answers to a wish it does not take
 ERRORS = {'refuse': exception.Rejected, 'lose': exception.OutcomeUnknown,
           'lose-late': exception.OutcomeUnknown, 'unreachable': exception.Unreachable}
 
@@ -248,7 +249,8 @@ class Events:
         """The newest evacuation record of a guest ends, by somebody's hand."""
         nova = self._world.nova
         nova.end([r for r in nova.records if r.instance_id == guest][-1], status)
-        nova.put(guest, task_state='')
+        if guest in nova.servers_:
+            nova.put(guest, task_state='')
 
     def disable(self, host, reason):
         """Somebody disables a nova-compute."""
@@ -296,8 +298,9 @@ class Events:
     def block(self, host):
         """Somebody puts the address of a host on the blocklist."""
         one = f'{self._world.ceph.ips[host]}/32'
-        self._world.ceph.ranges.add(one)
-        self._world.ceph.foreign.add(one)
+        if one not in self._world.ceph.ranges:      # or it stays whose it is
+            self._world.ceph.ranges.add(one)
+            self._world.ceph.foreign.add(one)
 
     def bmc(self, host, mood):
         """The BMC of a host is dead, stuck, slow or well."""
@@ -341,6 +344,10 @@ class Events:
             self._world.kills.append(gate)
         else:
             self._world.start()
+
+    def kill_gate(self, number):
+        """The engine is killed at that gate, counted from its first write or act."""
+        self._world.kill_gates.add(int(number))
 
     def stop_engine(self):
         """No engine runs."""

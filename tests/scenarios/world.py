@@ -20,7 +20,7 @@ STEP = 0.5                              # seconds of one cycle
 FENCES = {'none': {}, 'storage': {'storage': True}, 'power': {'power': True},
           'power, storage': {'storage': True, 'power': True}}
 KEYS = {'hosts', 'guests', 'groups', 'fence', 'without_bmc', 'policy', 'limits', 'nova',
-        'monitor', 'backend', 'ranged', 'notes'}
+        'monitor', 'backend', 'ranged', 'step'}
 HOST_KEYS = {'zone', 'vcpus', 'spare', 'pool', 'aggregates', 'traits', 'maintenance', 'backend'}
 GUEST_KEYS = {'vm_state', 'task_state', 'vcpus', 'priority', 'protect', 'group', 'project',
               'local', 'specs', 'stopped', 'zone', 'volume'}
@@ -54,13 +54,17 @@ class World(sim.World):
         policy = _policy(topology)
         self.story = story.Story(lambda: (self.clock() - sim.START).total_seconds())
         self.running, self.monitor, self.restarts = True, None, 0
-        self.queue, self.kills = [], []
+        self.queue = []                 # messages not acknowledged: (kind, event_type, payload)
+        self.kills, self.kill_gates = [], set()     # gates by name, by number
+        self.step_seconds = topology.get('step', STEP)
         self.switched_on = {}           # host -> when somebody has switched it on
         self.marked_at = {}             # host -> when an operator has last marked it
         self.let_go = set()             # hosts that an operator has said are gone for good
         super().__init__(
             '', hosts=tuple(hosts), spares=(), ranged=topology.get('ranged', True),
             everywhere=topology.get('backend', 'rbd:vms'), **fence, **policy)
+        if self.ceph:
+            self.ceph.now = self.ours
         self.invariants = invariants.Invariants(self)
         self._furnish(hosts, topology)
         if 'monitor' in topology:
@@ -135,14 +139,15 @@ class World(sim.World):
 
     def _gate(self, name):
         self.gates.append(name)
-        if len(self.gates) - 1 == self.kill_at or any(name == k for k in self.kills[:1]):
-            if self.kills:
-                self.kills.pop(0)
-            raise sim.Killed(name)
+        if name in self.kills[:1]:
+            self.kills.pop(0)
+        elif len(self.gates) - 1 not in self.kill_gates:
+            return
+        raise sim.Killed(name)
 
-    def step(self, seconds=STEP):
+    def step(self, seconds=None):
         """Time goes on; the engine, if it runs, does one cycle. Then the invariants are checked."""
-        self.nova.tick(seconds)
+        self.nova.tick(seconds or self.step_seconds)
         if self.monitor is not None:
             self.monitor.go_on()
         if self.running:
