@@ -131,7 +131,8 @@ def osd_state(host: str, nodes: typing.Mapping[str, model.ComputeNode],
         return model.OsdState(UNKNOWN, 'the storage could not be asked')
     seen_at = storage.seen_at
     if age > limit:
-        return model.OsdState(STALE, f'the storage was last seen {age:.0f} s ago', seen_at)
+        return model.OsdState(STALE, (
+            f'the storage does not answer (last seen {age:.0f} s ago)'), seen_at)
     osds = osds_of(host, nodes, storage)
     if not osds:
         return model.OsdState(NONE, f'no OSD is known on {host}', seen_at)
