@@ -124,8 +124,8 @@ def search(options):
         elif not options.quiet and seed % 100 == 0:
             print(f'seed {seed}: {steps} steps and {kills} kills so far, '
                   f'{time.process_time() - began:.0f} s of CPU time', flush=True)
-    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {failed} failed; '
-          f'{time.process_time() - began:.0f} s of CPU time')
+    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {failed} '
+          f'failed; {time.process_time() - began:.0f} s of CPU time')
     return 1 if failed else 0
 
 

@@ -33,7 +33,7 @@ class Nova(sim.SimNova):
         self.copies = {}                # instance id -> hosts on which a guest process runs
         self.forced_by_others, self.disabled_by_others = set(), set()
 
-    # -- reading ----------------------------------------------------------------------------------
+    # -- reading --------------------------------------------------------------------------------
     def _read(self, what):
         if self.away and self.away_for in ('all', what, what.removesuffix('-of-host')):
             raise exception.Unreachable(self.away)
@@ -85,7 +85,7 @@ class Nova(sim.SimNova):
         self._read('evacuations')
         return super().evacuations(host, since)
 
-    # -- acts of the engine -----------------------------------------------------------------------
+    # -- acts of the engine ---------------------------------------------------------------------
     def _act(self, act, *arguments):
         self.before(act, *arguments)
         self._read('acts')
@@ -127,7 +127,7 @@ class Nova(sim.SimNova):
         super()._rebuilt(record)
         self._sync(record.instance_id)
 
-    # -- what is true -----------------------------------------------------------------------------
+    # -- what is true ---------------------------------------------------------------------------
     def add(self, name, host, **values):
         super().add(name, host, **values)
         server = self.servers_[name]
@@ -171,7 +171,7 @@ class Nova(sim.SimNova):
         """An evacuation record ends as somebody says."""
         self.records[self.records.index(record)] = dataclasses.replace(record, status=status)
 
-    # -- what happens to hosts --------------------------------------------------------------------
+    # -- what happens to hosts ------------------------------------------------------------------
     def lose_power(self, host):
         one = self.hosts[host]
         one.alive = one.powered = False
@@ -193,7 +193,7 @@ class Nova(sim.SimNova):
                 self.lose(record.instance_id, host)
         super().restart_compute(host)
 
-    # -- what owners and others do ----------------------------------------------------------------
+    # -- what owners and others do --------------------------------------------------------------
     def delete(self, ident):
         server = self.servers_.pop(ident)
         self.deleted.add(ident)

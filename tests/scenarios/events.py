@@ -55,7 +55,7 @@ class Events:
             raise worlds.BadScenario(f'{word!r} is no event; there are: {", ".join(names())}')
         return method
 
-    # -- hosts --------------------------------------------------------------------------------------
+    # -- hosts ----------------------------------------------------------------------------------
     def die(self, host):
         """A host loses its power."""
         self._world.nova.lose_power(host)
@@ -127,7 +127,7 @@ class Events:
         if self._world.monitor:
             self._world.monitor.restore(host)
 
-    # -- reports ------------------------------------------------------------------------------------
+    # -- reports --------------------------------------------------------------------------------
     def report(self, host, source='test', reason='it burns', force='', late='0'):
         """A host is reported down through the API; ``late``: seconds since it was detected."""
         self._world.store.report_failure(
@@ -155,7 +155,7 @@ class Events:
             'host': host, 'metrics': [{'nova_object.data': {
                 'name': 'cpu.percent', 'value': int(percent)}}]}})
 
-    # -- guests, their owners, and others -----------------------------------------------------------
+    # -- guests, their owners, and others -------------------------------------------------------
     def create(self, host, guest, **values):
         """A guest is created on a host, as a topology describes it."""
         self._world.add_guest(host, guest, **values)
@@ -198,7 +198,7 @@ class Events:
         """Nova's lists have it again."""
         self._world.nova.hidden.discard(guest)
 
-    # -- Nova ---------------------------------------------------------------------------------------
+    # -- Nova -----------------------------------------------------------------------------------
     def full(self, host):
         """Nova's scheduler finds no room on a host, whatever Placement says."""
         self._world.nova.refuses.add(host)
@@ -268,7 +268,7 @@ class Events:
         """Somebody takes that back."""
         self._world.nova.forced(host, False)
 
-    # -- Ceph and BMCs ------------------------------------------------------------------------------
+    # -- Ceph and BMCs --------------------------------------------------------------------------
     def ceph_away(self):
         """The monitors of Ceph do not answer."""
         self._world.ceph.away = True
@@ -308,7 +308,7 @@ class Events:
         if mood != 'well':
             self._world.power.moods[host] = MOODS[mood]
 
-    # -- operators ----------------------------------------------------------------------------------
+    # -- operators ------------------------------------------------------------------------------
     def wish(self, what, host):
         """An operator wants of the newest recovery of a host: approve, abort, retry, release."""
         recovery = self._world.newest(host)
@@ -334,7 +334,7 @@ class Events:
         self._world.marked_at[host] = self._world.clock()
         self._world.store.set_mark(host, **given)
 
-    # -- the engine and its machine -----------------------------------------------------------------
+    # -- the engine and its machine -------------------------------------------------------------
     def kill(self, gate=''):
         """The engine is killed and starts anew: now, or "before"/"after" one of its writes, acts.
 

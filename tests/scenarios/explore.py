@@ -127,7 +127,7 @@ class _Play:
                               for r in self._world.store.recoveries() if not r.released_at)
             raise invariants.Broken(f'in the end {complaint} ({open_})')
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
     def _repair(self):
         """Nova, Ceph and the BMCs work again; what hangs in Nova is ended by hand."""
         world = self._world
@@ -147,20 +147,20 @@ class _Play:
             self._do(f'show {guest}')
         if not world.running:
             self._do('start-engine')
-        for host in world.nova.hosts:
-            self._do(f'mark {host} maintenance=no')
+        failed = {r.host for r in world.store.recoveries(unreleased=True)}
         for host, one in world.nova.hosts.items():
-            if host not in self._failed():      # they are what others have a grudge against
-                if host in world.nova.disabled_by_others:
-                    self._do(f'enable {host}')
-                if host in world.nova.forced_by_others:
-                    self._do(f'force-up {host}')
+            self._do(f'mark {host} maintenance=no')
+            if host not in failed:
+                self._undo_others(host)
                 if one.powered and not one.alive:
                     self._do(f'heal {host}')
         self._end_hanging()
 
-    def _failed(self):
-        return {r.host for r in self._world.store.recoveries(unreleased=True)}
+    def _undo_others(self, host):
+        if host in self._world.nova.disabled_by_others:
+            self._do(f'enable {host}')
+        if host in self._world.nova.forced_by_others:
+            self._do(f'force-up {host}')
 
     def _end_hanging(self):
         nova, long = self._world.nova, datetime.timedelta(seconds=20)
@@ -198,10 +198,7 @@ class _Play:
         for host, one in self._world.nova.hosts.items():
             if not one.powered or not one.alive:
                 self._do(f'switch-on {host}' if not one.powered else f'heal {host}')
-            if host in self._world.nova.disabled_by_others:
-                self._do(f'enable {host}')
-            if host in self._world.nova.forced_by_others:
-                self._do(f'force-up {host}')
+            self._undo_others(host)
             self._do(f'start-compute {host}')
             newest = self._world.newest(host)
             if newest and newest.state == 'aborted' and one.forced_down:

@@ -49,7 +49,7 @@ class Invariants:
         if self.breaches:
             raise Broken('\n'.join(self.breaches))
 
-    # -- acts of the engine, right before they are done ---------------------------------------------
+    # -- acts of the engine, right before they are done -----------------------------------------
     def before_act(self, act, *arguments):
         """Called by the simulated Nova."""
         world = self._world
@@ -118,7 +118,7 @@ class Invariants:
         if recovery is None or recovery.ended_at is not None:
             self.breach(4, f'{host} is forced down, and no recovery of it is open')
 
-    # -- what was written ---------------------------------------------------------------------------
+    # -- what was written -----------------------------------------------------------------------
     def hear(self, what, values):
         """Called with everything that the store has written."""
         if what == 'step' and values['kind'] == 'fence' and values['state'] == 'intended':
@@ -132,8 +132,7 @@ class Invariants:
 
     def _on_fence(self, host, recovery_id):
         store, nova = self._world.store, self._world.nova
-        fences = [s for s in store.steps(recovery_id, 'fence')]
-        if len(fences) > 1:
+        if len(store.steps(recovery_id, 'fence')) > 1:
             return                      # it had begun before
         recovery = store.recovery(recovery_id)
         report = store.report_of(recovery_id)
@@ -187,7 +186,7 @@ class Invariants:
                 self.breach(2, f'{server.id} is on {server.host}, and recovery {payload["id"]} '
                                'is over and has not named it')
 
-    # -- how it is ----------------------------------------------------------------------------------
+    # -- how it is ------------------------------------------------------------------------------
     def _two_writers(self):
         if self._unsafe:
             return

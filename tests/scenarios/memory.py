@@ -81,7 +81,7 @@ class Memory(store.Store):
         for what, values in told:
             self._hear(what, values)
 
-    # -- what is written, and told -----------------------------------------------------------------
+    # -- what is written, and told --------------------------------------------------------------
     def _tell(self, session, event_type, payload):
         super()._tell(session, event_type, payload)
         self._pending.append(('told', dict(event_type=event_type, payload=payload)))

@@ -107,10 +107,10 @@ class Player:
 
     def play(self, steps):
         """All of them, in their order."""
-        for when, whats in steps:
+        for when, texts in steps:
             self._wait(when)
-            for what in whats:
-                self.events.happen(what)
+            for text in texts:
+                self.events.happen(text)
             self._last = self.world.seconds()
 
     def step(self):

@@ -43,7 +43,7 @@ class Watcher(sim_monitor.World):
             frozenset(s.host for s in listed if s.forced_down), listed.unknown,
             {s.host: s.host for s in listed})
 
-    # -- what happens, as it does in the world ------------------------------------------------------
+    # -- what happens, as it does in the world --------------------------------------------------
     def crash(self, name):
         """All processes end at once; a kernel is there, and refuses."""
         self.kill(name)
@@ -52,7 +52,7 @@ class Watcher(sim_monitor.World):
         """Nothing answers any more."""
         self.cut(name)
 
-    # -- the bus and the database -------------------------------------------------------------------
+    # -- the bus and the database ---------------------------------------------------------------
     def send(self, host, reason, source, evidence, detected_at):
         self._world.post('report', messaging.HOST_DOWN, messaging.host_down(
             host, reason, source, evidence, detected_at))

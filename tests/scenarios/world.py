@@ -96,8 +96,8 @@ class World(sim.World):
         groups = {}
         for host, guests in topology.get('guests', {}).items():
             for guest in guests:
-                name, values = (guest, {}) if isinstance(guest, str) else next(
-                    iter(guest.items()))
+                name, values = next(iter(guest.items())) if isinstance(guest, dict) else (
+                    guest, {})
                 self.add_guest(host, name, **values)
                 if 'group' in values:
                     groups.setdefault(values['group'], set()).add(name)
@@ -128,7 +128,7 @@ class World(sim.World):
         if values.get('local') and self.ceph:
             del self.ceph.images[f'vms/{name}_disk']
 
-    # -- the engine's process -----------------------------------------------------------------------
+    # -- the engine's process -------------------------------------------------------------------
     def start(self):
         super().start()
         self._endpoints = {
@@ -146,7 +146,7 @@ class World(sim.World):
         raise sim.Killed(name)
 
     def step(self, seconds=None):
-        """Time goes on; the engine, if it runs, does one cycle. Then the invariants are checked."""
+        """Time goes on, the engine does one cycle if it runs, and the invariants are checked."""
         self.nova.tick(seconds or self.step_seconds)
         if self.monitor is not None:
             self.monitor.go_on()
@@ -177,7 +177,7 @@ class World(sim.World):
         """Put a message into the queue of an endpoint: report, nova."""
         self.queue.append((kind, event_type, payload))
 
-    # -- what is asked of it ------------------------------------------------------------------------
+    # -- what is asked of it --------------------------------------------------------------------
     def newest(self, host):
         """The newest recovery of a host, None."""
         return next((r for r in reversed(self.store.recoveries()) if r.host == host), None)
