@@ -487,4 +487,5 @@ class Work:
             return
         for step in self.store.steps(recovery.id, 'enable_spare'):
             if step.state in ('done', 'intended'):      # killed before it was noted as done
-                self.store.set_mark(step.subject, spare=False, parked=False)
+                # It may be parked again by now: then it is enabled, as any that is no spare.
+                self.store.set_mark(step.subject, spare=False)
