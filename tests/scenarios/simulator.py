@@ -75,9 +75,10 @@ def parse(name, steps):
     return found
 
 
-def run(scenario, on_step=lambda world: None):
+def run(scenario, kills=()):
     """Play a scenario; returns the world, whose story is the log.
 
+    :param kills: the numbers of gates at which the engine is killed
     :raises BadScenario: it makes no sense
     :raises Broken: an invariant does not hold; its text ends with the log
     """
@@ -85,7 +86,8 @@ def run(scenario, on_step=lambda world: None):
     logging.disable(logging.CRITICAL)   # what the engine logs is in the story, or is none
     try:
         world = worlds.World(scenario.topology)
-        player = Player(world, on_step)
+        world.kill_gates |= set(kills)
+        player = Player(world)
         try:
             player.play(scenario.events)
             player.settle()
@@ -99,10 +101,9 @@ def run(scenario, on_step=lambda world: None):
 class Player:
     """Lets things happen to a world when their time has come."""
 
-    def __init__(self, world, on_step=lambda world: None):
+    def __init__(self, world):
         self.world = world
         self.events = events.Events(world)
-        self._on_step = on_step
         self._last = 0.0
 
     def play(self, steps):
@@ -113,16 +114,11 @@ class Player:
                 self.events.happen(text)
             self._last = self.world.seconds()
 
-    def step(self):
-        """A cycle."""
-        self.world.step()
-        self._on_step(self.world)
-
     def settle(self, longest=LONGEST):
         """Until nothing happens any more."""
         world, end = self.world, self.world.seconds() + longest
         while world.seconds() < end:
-            self.step()
+            world.step()
             quiet = world.seconds() - max(world.story.last_at, self._last)
             if quiet >= QUIET and not world.store.recoveries(open_only=True) and not (
                     world.store.failures(open_only=True)) or quiet >= PATIENT and not self.busy():
@@ -148,7 +144,7 @@ class Player:
         if until < self._last:
             raise worlds.BadScenario(f'{when!r} is before what is above it')
         while world.seconds() < until:
-            self.step()
+            world.step()
 
     def _until(self, when):
         world, end = self.world, self.world.seconds() + NEVER
@@ -160,7 +156,7 @@ class Player:
             if world.seconds() >= end:
                 raise worlds.BadScenario(f'{when!r} never came; the log so far:\n'
                                          f'{world.story.text()}')
-            self.step()
+            world.step()
 
     def _holds(self, subject, word, wanted):
         if word == 'is':

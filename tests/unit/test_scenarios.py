@@ -76,6 +76,30 @@ class ScenarioTest(unittest.TestCase):
                          f'tools/scenario.py {name} --update, if this is right')
 
 
+class KilledTest(unittest.TestCase):
+    """The engine is killed at each gate: before and after every write and every act."""
+
+    def play(self, name, every, guests, seconds):
+        scenario = simulator.load(name)
+        gates = len(simulator.run(scenario).gates)
+        self.assertLess(40, gates)
+        for gate in range(0, gates, every):
+            world = simulator.run(scenario, [gate])
+            where = f'{name}, killed at gate {gate} of {gates}\n{world.story.text()}'
+            self.assertEqual(1, world.restarts, where)
+            self.assertEqual('recovered', world.newest('c1').state, where)
+            self.assertEqual(guests, {
+                s.id: (s.host, s.vm_state) for s in world.nova.servers_.values()}, where)
+            self.assertLess(world.seconds(), seconds, where)
+
+    def test_a_recovery(self):
+        self.play('message-on-the-bus', 1, {'web': ('s1', 'active')}, 80)
+
+    def test_a_fence_by_power_and_the_way_back(self):
+        self.play('return-power-fence', 3, {
+            'web': ('s1', 'active'), 'db': ('s1', 'active'), 'idle': ('s1', 'stopped')}, 130)
+
+
 class CoverageTest(unittest.TestCase):
     """By the logs, which the tests above hold against what happens."""
 
