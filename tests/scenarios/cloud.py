@@ -254,6 +254,7 @@ class Ceph(sim_ceph.SimCeph):
 
     def __init__(self, clock, nova_):
         super().__init__(clock, nova_)
+        self.known = set()              # what OSDs that are late have of the blocklist
         self.foreign = set()            # ranges that others have put on the blocklist
         self.lifted_foreign = []
         self.watcher = None             # watcher.Watcher, which knows when Ceph notices
@@ -274,7 +275,21 @@ class Ceph(sim_ceph.SimCeph):
 
     def can_write(self, ident, host):
         """Whether a copy of the guest on that host can write."""
-        return any(not self.fenced(c) for c in self.at(ident, host))
+        return any(not self.fenced(c) or self._leaks(c) for c in self.at(ident, host))
+
+    def _leaks(self, client):
+        """Whether an OSD with a map from before its fence would take its writes."""
+        return bool(self.late) and not {client, client.partition(':')[0] + '/32'} & self.known
+
+    def add(self, entries, ranges, seconds):
+        found = super().add(entries, ranges, seconds)
+        self.catch_up()
+        return found
+
+    def catch_up(self):
+        """Without an OSD that is late, all have what is on the blocklist."""
+        if not self.late:
+            self.known = self.entries | self.ranges
 
     def leave(self, ident, host):
         image = self.images.get(f'vms/{ident}_disk')

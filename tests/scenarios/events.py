@@ -58,6 +58,8 @@ class Events:
     # -- hosts ----------------------------------------------------------------------------------
     def die(self, host):
         """A host loses its power."""
+        self._world.died_at[host] = self._world.clock()
+        self._world.reported_dead.discard(host)
         self._world.nova.lose_power(host)
         if self._world.monitor:
             self._world.monitor.lose_power(host)
@@ -130,15 +132,21 @@ class Events:
     # -- reports --------------------------------------------------------------------------------
     def report(self, host, source='test', reason='it burns', force='', late='0'):
         """A host is reported down through the API; ``late``: seconds since it was detected."""
+        self._reported(host)
         self._world.store.report_failure(
             host, source, reason, forced=bool(force), detected_at=self._world.later(
                 -float(late)) if float(late) else None)
 
     def message(self, host, source='test', reason='it burns', late='0', times='1'):
         """A host-down notification is on the bus, perhaps several times, or late."""
+        self._reported(host)
         for _ in range(int(times)):
             self._world.post('report', messaging.HOST_DOWN, messaging.host_down(
                 host, reason, source, detected_at=self._world.later(-float(late))))
+
+    def _reported(self, host):
+        if host in self._world.died_at and not self._world.nova.hosts[host].powered:
+            self._world.reported_dead.add(host)
 
     def garbage(self):
         """A message that makes no sense is on the bus."""
@@ -158,6 +166,8 @@ class Events:
     # -- guests, their owners, and others -------------------------------------------------------
     def create(self, host, guest, **values):
         """A guest is created on a host, as a topology describes it."""
+        if not self._world.nova.hosts[host].alive:
+            raise ValueError(f'{host} is away')
         self._world.add_guest(host, guest, **values)
 
     def delete(self, guest, quietly=''):
@@ -193,6 +203,7 @@ class Events:
     def hide(self, guest):
         """Nova's lists leave a guest out."""
         self._world.nova.hidden.add(guest)
+        self._world.ever_hidden.add(guest)
 
     def show(self, guest):
         """Nova's lists have it again."""
@@ -287,6 +298,7 @@ class Events:
         """The OSDs of some hosts do not take new maps; of none: all do."""
         order = list(self._world.ceph.ips)
         self._world.ceph.late = {order.index(h) for h in hosts}
+        self._world.ceph.catch_up()
 
     def unblock(self, host):
         """Somebody clears what is on the blocklist for a host."""

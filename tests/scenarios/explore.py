@@ -27,6 +27,8 @@ from tests.scenarios import world as worlds
 STEP = 1.0
 PATIENCE = 60                           # steps for each part of the end
 TRIALS = 300                            # runs to make a failure small
+# Why a report of a dead host is rightly not acted on.
+EXCUSES = ('maintenance', 'planned shutdown')
 
 
 @dataclasses.dataclass
@@ -98,6 +100,7 @@ class _Play:
         self._steps(5)
         self._repair()
         self._until('a recovery does not end', self._all_over, self._answer)
+        self._nobody_forgotten()
         if not self._case.returns:
             return
         self._bring_back()
@@ -191,9 +194,29 @@ class _Play:
 
     def _all_over(self):
         store, hosts = self._world.store, self._world.nova.hosts.values()
-        return not [r for r in store.recoveries(open_only=True) if r.ended_at is None] and not [
+        return not self._world.queue and not [
+            r for r in store.recoveries(open_only=True) if r.ended_at is None] and not [
             f for f in store.failures(open_only=True) if self._is_dead(f.host)
             and any(host.alive for host in hosts)]      # where nobody beats, nobody is dead
+
+    def _nobody_forgotten(self):
+        """A host that is dead, was reported since, and holds instances was dealt with."""
+        world = self._world
+        if not any(host.alive for host in world.nova.hosts.values()):
+            return
+        for host in sorted(world.reported_dead):
+            on = {s.id for s in world.nova.servers_.values() if s.host == host
+                  and s.id not in world.ever_hidden}
+            reports = [f for f in world.store.failures() if f.host == host]
+            if world.nova.hosts[host].powered or not on or any(
+                    any(excuse in f.detail for excuse in EXCUSES) for f in reports):
+                continue
+            named = {m.instance_id for r in world.store.recoveries(host=host)
+                     for m in world.store.moves(r.id)}
+            if on - named:
+                raise invariants.Broken(
+                    f'in the end a dead host is forgotten ({host}, {sorted(on - named)}, '
+                    f'{[(f.state, f.detail) for f in reports]})')
 
     def _is_dead(self, host):
         one = self._world.nova.hosts.get(host)

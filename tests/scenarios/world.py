@@ -58,6 +58,9 @@ class World(sim.World):
         self.kills, self.kill_gates = [], set()     # gates by name, by number
         self.step_seconds = topology.get('step', STEP)
         self.switched_on = {}           # host -> when somebody has switched it on
+        self.died_at = {}               # host -> when it has lost its power
+        self.ever_hidden = set()        # guests that lists have left out at some time
+        self.reported_dead = set()      # hosts that were reported since
         self.marked_at = {}             # host -> when an operator has last marked it
         self.let_go = set()             # hosts that an operator has said are gone for good
         super().__init__(
