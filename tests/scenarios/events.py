@@ -198,6 +198,9 @@ class Events:
 
     def evacuate(self, guest, target):
         """Somebody else has Nova evacuate a guest."""
+        nova = self._world.nova
+        if nova.up(nova.hosts[nova.servers_[guest].host]) or nova.servers_[guest].task_state:
+            raise ValueError('Nova refuses that: its host is up, or it is busy')
         self._world.nova.evacuated_by_others(guest, target)
 
     def hide(self, guest):

@@ -69,7 +69,8 @@ def happenings(rng, made):
         text = _event(cloud)
         found.append((at, text))
         at += rng.choice((0, 1, 1, 2))
-    for text in _failure(cloud, 'c1'):
+    story = rng.choice(STORIES)
+    for text in (story(cloud) if story else _failure(cloud, 'c1')):
         found.append((at, text))
         at += rng.choice((0, 0, 1, 3))
     for _ in range(rng.randint(2, 7)):
@@ -94,6 +95,53 @@ def _event(cloud):
     """Something else that happens."""
     kinds = [k for k, needs in EVENTS if needs is None or getattr(cloud, needs)]
     return cloud.rng.choice(kinds)(cloud)
+
+
+# -- what belongs together, and would not come together by chance --------------------------------
+def _storm(cloud):
+    """Several hosts fail at once."""
+    hosts = [h for h in cloud.hosts if h.startswith('c')]
+    return [text for host in hosts for text in _failure(cloud, host)]
+
+
+def _maintenance(cloud):
+    """A host in maintenance is switched off."""
+    return ['mark c1 maintenance=yes', 'die c1', 'report c1 source=one']
+
+
+def _paused(cloud):
+    """A host fails while recoveries are paused."""
+    return ['pause', *_failure(cloud, 'c1'), 'rebuild 2', 'rebuild 2', 'resume']
+
+
+def _refused(cloud):
+    """The targets have no room at first, and the answers get lost."""
+    others = [f'full {host}' for host in cloud.hosts[1:] if cloud.rng.random() < 0.6]
+    return [*others, 'next evacuate lose-late times=2', *_failure(cloud, 'c1')]
+
+
+def _reconnected(cloud):
+    """The cable of a host is back while its guests are moved; nova-compute is restarted later."""
+    fails = 'cut c1' if cloud.fenced else 'die c1'
+    pause = [f'rebuild {cloud.rng.choice((1, 4, 8))}'] * cloud.rng.randint(3, 9)
+    return [fails, 'message c1 source=one', *pause, 'heal c1', *pause, 'start-compute c1']
+
+
+def _target_dies(cloud):
+    """Whoever may be a target dies while guests are on their way."""
+    pause = ['lag 0'] * cloud.rng.randint(4, 10)
+    return [*_failure(cloud, 'c1'), *pause, *_failure(cloud, cloud.hosts[-1])]
+
+
+def _evacuated_by_others(cloud):
+    """Somebody else evacuates guests of a dead host, too."""
+    pause = ['lag 0'] * cloud.rng.randint(0, 9)
+    return ['die c1', 'force-down c1', 'nova-tells c1', *pause,
+            f'evacuate {cloud.guests[0]} {cloud.hosts[-1]}']
+
+
+STORIES = (None, None, None, None, _storm, _maintenance, _paused, _refused, _reconnected,
+           _target_dies, _evacuated_by_others)
 
 
 def _create(cloud):
