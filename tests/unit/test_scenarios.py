@@ -96,7 +96,7 @@ class KilledTest(unittest.TestCase):
         self.play('message-on-the-bus', 1, {'web': ('s1', 'active')}, 80)
 
     def test_a_fence_by_power_and_the_way_back(self):
-        self.play('return-power-fence', 3, {
+        self.play('return-power-fence', 5, {
             'web': ('s1', 'active'), 'db': ('s1', 'active'), 'idle': ('s1', 'stopped')}, 130)
 
 
