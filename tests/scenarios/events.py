@@ -378,9 +378,11 @@ class Events:
         self._world.offset += datetime.timedelta(seconds=float(seconds))
 
     def monitor(self, what):
-        """The monitor's own cable: cut, healed; its Nova, its Ceph: nova-away, ceph-away, …"""
+        """Its own cables: cut, storage-cut, healed; its Nova, its Ceph: nova-away, ceph-away, …"""
         watcher = self._world.monitor
-        name, value = {'cut': ('cable', False), 'healed': ('cable', True),
+        name, value = {'cut': ('cables', set()),
+                       'storage-cut': ('cables', {channels.MANAGEMENT}),
+                       'healed': ('cables', set(NETWORKS['all'])),
                        'nova-away': ('nova_up', False), 'nova-back': ('nova_up', True),
                        'ceph-away': ('ceph_up', False), 'ceph-back': ('ceph_up', True)}[what]
         setattr(watcher, name, value)

@@ -35,7 +35,7 @@ class Watcher(sim_monitor.World):
         """Heartbeats are the business of the simulated Nova."""
 
     def look_nova(self, began):
-        if not self.nova_up or not self.cable or self._world.nova.away:
+        if not self.nova_up or c.MANAGEMENT not in self.cables or self._world.nova.away:
             return None
         listed = self._world.nova.services()
         return c.NovaLook(

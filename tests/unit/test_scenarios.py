@@ -31,10 +31,11 @@ ROWS = {
     'monitor-row-5-isolated-by-policy': ('alive -> isolated', 'recovered'),
     'monitor-row-6-storage-trouble': ('alive -> storage-trouble', 'storage-trouble -> alive'),
     'monitor-row-6-storage-cable': ('alive -> storage-trouble', 'storage-trouble -> alive'),
-    'monitor-row-7-cut-off': ('monitor cut', 'monitor healed')}
+    'monitor-row-7-cut-off': ('monitor cut', 'monitor healed'),
+    'monitor-row-7-storage-cut': ('monitor storage-cut', 'monitor healed')}
 NOTHING_DONE = ('monitor-row-4-compute-down', 'monitor-row-5-isolated',
                 'monitor-row-6-storage-trouble', 'monitor-row-6-storage-cable',
-                'monitor-row-7-cut-off')
+                'monitor-row-7-cut-off', 'monitor-row-7-storage-cut')
 
 # Why a move is where it is, at its end or while it waits.
 REASONS = (
