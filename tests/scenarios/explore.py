@@ -25,7 +25,7 @@ from tests.scenarios import simulator
 from tests.scenarios import world as worlds
 
 STEP = 1.0
-PATIENCE = 60                           # steps for each part of the end
+PATIENCE = 120                          # steps for each part of the end
 TRIALS = 300                            # runs to make a failure small
 # Why a report of a dead host is rightly not acted on.
 EXCUSES = ('maintenance', 'planned shutdown')
