@@ -236,7 +236,8 @@ class _Play:
 
     def _all_back(self):
         store = self._world.store
-        return self._all_over() and not store.recoveries(unreleased=True)
+        return self._all_over() and not store.recoveries(unreleased=True) and (
+            not store.failures(open_only=True))     # who starts with Nova away looks again later
 
     def _final(self):
         world = self._world
