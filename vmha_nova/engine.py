@@ -138,6 +138,7 @@ class Engine:
         self.jobs.sweep()
         if view.reports or view.recoveries:
             return BUSY
+        self.work.flight.rest()
         self._idle()
         return IDLE
 

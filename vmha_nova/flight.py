@@ -10,6 +10,7 @@ import logging
 
 from vmha_nova import exception
 from vmha_nova import moves
+from vmha_nova import pace
 from vmha_nova import rules
 from vmha_nova import states
 
@@ -43,13 +44,30 @@ class Flight:
         self.clock = clock
         self.settings = settings
         self._poked_at = None
+        self.pace = None                # pace.Pace, once something is sent
+        # What this process has sent and not seen the end of: move id -> (when, how many were in
+        # flight then). What another one has sent takes room, and says nothing about the pace.
+        self._sent = {}
+        self._told = {}                 # recovery id -> what was said of the pace
 
     def poke(self):
         """A notification tells that something moved: look soon."""
         self._poked_at = self.clock()
 
+    def rest(self):
+        """There is nothing to do: the pace is found anew when there is."""
+        self.pace = None
+        self._sent.clear()
+        self._told.clear()
+
     def follow(self, recovery, rows, seen, change):
         """Bring the rows up to date with the answers of calls and with Nova's lists."""
+        before = {m.id: m.state for m in rows}
+        rows = self._follow(recovery, rows, seen, change)
+        self._learn(before, rows)
+        return rows
+
+    def _follow(self, recovery, rows, seen, change):
         rows = change(recovery, rows, self._answers(rows))
         self._look(recovery, rows, seen)
         if seen.records is None:
@@ -58,6 +76,20 @@ class Flight:
         instances = self.collector.snapshot.instances
         rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
         return self._settle(recovery, rows, instances, change)
+
+    def _learn(self, before, rows):
+        """Let what has become of the calls of this process set the pace."""
+        now = self.clock()
+        for move in rows:
+            if move.id not in self._sent or move.state in ('sending', 'accepted', before[move.id]):
+                continue
+            sent, flying = self._sent.pop(move.id)
+            if move.landed_at is not None:
+                self.pace = pace.landed(self.pace, move.target, sent, flying, now)
+            elif move.state in ('waiting', 'unsure'):
+                self.pace = pace.trouble(self.pace, '', sent, now)
+            elif move.state != 'gone':
+                self.pace = pace.trouble(self.pace, move.target, sent, now)
 
     def _answers(self, rows):
         """Take the answers of calls that have ended; a call nobody waits for is unsure."""
@@ -77,13 +109,14 @@ class Flight:
         return changes
 
     def send(self, recovery, cluster, rows, seen, change):
-        """Send the next moves: as many as the window and the targets' windows leave room for."""
+        """Send the next moves: as many as the pace leaves room for."""
         now, changes, ready = self.clock(), {}, []
         if seen.error or (now - seen.at).total_seconds() > FRESH:
             return rows                 # what others do there meanwhile is not known
-        # Nova is one: so are the windows, however many hosts have failed.
+        self.pace = self.pace or pace.start(self.settings, now)
+        # Nova is one: so is the pace, however many hosts have failed.
         flying = [m for m in self.store.under_way() if m.state != 'settling']
-        room = self.settings.window - len(flying)
+        room = self.pace.window.size - len(flying)
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
@@ -99,16 +132,27 @@ class Flight:
                 # A call of ours that was given up, or somebody else's: never a second one.
                 changes[move.id] = moves.join(move, seen.records, self.settings, now)
                 continue
-            if per_target.get(move.target, 0) >= self.settings.window_per_target:
+            if per_target.get(move.target, 0) >= pace.room(self.pace, node)[0]:
                 continue
             per_target[move.target] = per_target.get(move.target, 0) + 1
             room -= 1
             changes[move.id] = moves.intend(move, seen.records, now)
             ready.append(move)
         rows = change(recovery, rows, changes)
+        if ready:
+            self._tell(recovery, cluster.nodes)
         for move in ready:
+            self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host)
         return rows
+
+    def _tell(self, recovery, nodes):
+        """Write down at which pace it goes on, if that is another one."""
+        text = pace.describe(self.pace, [
+            nodes[host] for host in sorted(self.pace.targets) if host in nodes])
+        if self._told.get(recovery.id) != text:
+            self._told[recovery.id] = text
+            self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
     def _evacuate(self, move, source):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
@@ -121,11 +165,8 @@ class Flight:
         if found.host != source or rules.task_reason(found.task_state):
             raise exception.Unreachable(f'it is on {found.host or "no host"}, in task state '
                                         f'{found.task_state or "none"}')
-        try:
-            # A process that slept since it recorded its intent may have been replaced meanwhile.
-            self.store.keep_lead(self.lead.term)
-        except exception.StoreUnavailable as e:
-            raise exception.Unreachable(str(e)) from e
+        # A process that slept since it recorded its intent may have been replaced meanwhile.
+        self.store.keep_lead(self.lead.term)
         try:
             self.nova.evacuate(move.instance_id, move.target)
         except exception.NotFound as e:

@@ -87,8 +87,7 @@ class Instance:
     metadata: typing.Mapping[str, str] = _empty()
     extra_specs: typing.Mapping[str, str] = _empty()
     fault: str = ''
-    # Nova's updated_at, and which disks it has: another one means that it was started, stopped,
-    # moved, given a volume, ….
+    # Nova's updated_at and its disks: another one means that it was started, given a volume, ….
     stamp: str = ''
     # Disks that its host's image backend keeps, as that names them: '' the root disk, .eph0, ….
     kept: tuple[str, ...] = ()
@@ -151,13 +150,15 @@ class Policy:
     cpu_share_ttl: float = 180.0                # seconds a measurement counts
     need_same_backend: bool = True
     max_attempts: int = 3                       # evacuations tried for one instance
-    window: int = 6                             # evacuations in flight, in all
-    window_per_target: int = 3
+    window: int = 24                            # evacuations in flight, in all, at most,
+    window_start: int = 6                       # and to begin with
+    window_per_target: int = 8                  # the same to one target
+    window_per_target_start: int = 3
     limits: 'Limits' = dataclasses.field(default_factory=lambda: Limits())
     heartbeat_silence: float = 25.0             # seconds without a beat that confirm a report
     trust: typing.Mapping[str, str] = _empty()   # source -> act | confirm | ignore
     quiet: float = 90.0                         # seconds after a call with unknown outcome
-    max_faults: int = 8                         # calls with unknown outcome for one instance
+    max_faults: int = 8                         # calls without an answer for one instance
     move_timeout: float = 900.0                 # seconds Nova may take for one evacuation
     follow_interval: float = 3.0                # seconds between looks without notifications
     check_interval: float = 1.0                 # seconds between looks at a reported host
@@ -237,8 +238,7 @@ class Service:
     def beats_since(self, old: 'Service') -> bool:
         """Whether its nova-compute has sent a heartbeat between that look and this one.
 
-        Nova shows the updated_at of its row, which moves when somebody disables the service or
-        forces it down, too. That is not the host's doing.
+        Nova shows its row's updated_at, which disabling it or forcing it down moves, too.
         """
         return self.beat != old.beat and (
             self.enabled, self.disabled_reason, self.forced_down) == (

@@ -14,7 +14,9 @@ DONE = frozenset({'done', 'completed'})
 BROKEN = frozenset({'failed', 'error', 'cancelled'})
 WAS_STOPPED = 'stopped'
 SOON = 5.0                              # seconds before a refused call is considered again
-RETRY = 2.0                             # seconds before a call that was never sent is repeated
+# Seconds before a call that was never sent is repeated; each time twice as long.
+RETRY, RETRY_MAX = 2.0, 60.0
+_UNSENT = 'not sent, will be tried again: {}'
 
 
 def _later(now, seconds):
@@ -79,8 +81,9 @@ def sent(move: model.Move, error: Exception | None, policy: model.Policy,
         return dict(state='accepted', accepted_at=now, attempts=move.attempts + 1,
                     reason=f'Nova rebuilds it on {move.target}')
     if isinstance(error, exception.Unreachable) or getattr(error, 'code', 0) == NOT_TAKEN:
-        return dict(state='waiting', not_before=_later(now, RETRY),
-                    reason=f'not sent, will be tried again: {error}')
+        return _not_sent(move, error, policy, now)
+    if isinstance(error, exception.StoreUnavailable):       # our own: no fault of this move
+        return dict(state='waiting', not_before=_later(now, RETRY), reason=_UNSENT.format(error))
     if isinstance(error, exception.NotFound):
         return _end('gone', 'deleted: Nova does not know it any more', now)
     if isinstance(error, exception.Rejected):
@@ -88,6 +91,17 @@ def sent(move: model.Move, error: Exception | None, policy: model.Policy,
     # Anything else, a bug of ours included: nobody knows what Nova has seen.
     return dict(state='unsure', faults=move.faults + 1, not_before=_later(now, policy.quiet),
                 reason=f'outcome unknown ({error}); nothing is sent for {policy.quiet:.0f} s')
+
+
+def _not_sent(move, error, policy, now):
+    """Nova's lists can be read, or nothing were sent: it may be this instance alone."""
+    faults = move.faults + 1
+    if faults >= policy.max_faults:
+        return _end('failed', f'{faults} calls that came to nothing, the last one was not sent: '
+                              f'{error}', now, faults=faults)
+    pause = min(RETRY_MAX, RETRY * 2 ** move.faults)
+    return dict(state='waiting', faults=faults, not_before=_later(now, pause),
+                reason=_UNSENT.format(error))
 
 
 def _refused(move, error, policy, now):

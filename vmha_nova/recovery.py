@@ -438,7 +438,8 @@ class Work:
             m.id: moves.retry(m, now) for m in rows if m.state in again})
         self._set(recovery, answered='retry', ended_at=None,
                   reason="tried again at an operator's wish",
-                  state='moving' if recovery.state == 'partial' else 'confirmed')
+                  state='moving' if recovery.state == 'partial' and (
+                      self.guard.fenced(recovery)) else 'confirmed')
 
     def _refuse(self, recovery, answer):
         self.store.note('warning', 'wish', f'recovery {recovery.id}: {recovery.wish} is not '

@@ -97,7 +97,8 @@ def make_policy(conf):
         # With no storage driver no backend is known; the operator's word stands for it.
         need_same_backend=not fences.has(conf, fences.NONE) or not conf.fence.unsafe_without_fence,
         max_attempts=rec.max_attempts, max_faults=rec.max_faults, window=rec.window,
-        window_per_target=rec.window_per_target, limits=make_limits(conf.storm),
+        window_start=rec.window_start, window_per_target=rec.window_per_target,
+        window_per_target_start=rec.window_per_target_start, limits=make_limits(conf.storm),
         heartbeat_silence=det.heartbeat_silence, check_interval=det.check_interval,
         trust=det.trust, planned_shutdown=frozenset(det.planned_shutdown),
         quiet=rec.quiet_period, move_timeout=rec.move_timeout,

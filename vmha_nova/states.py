@@ -39,7 +39,7 @@ RECOVERY_NEXT = types.MappingProxyType({
     'moving': ('recovered', 'partial', 'held', 'aborted'),
     'held': ('confirmed', 'fenced', 'down_in_nova', 'moving', 'dismissed', 'recovered', 'partial',
              'aborted'),
-    'partial': ('moving',),                     # an operator asks for another try
+    'partial': ('moving', 'confirmed'),         # an operator asks for another try
     'aborted': ('confirmed',),                  # the same
 })
 

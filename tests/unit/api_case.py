@@ -218,7 +218,9 @@ class ApiCase(unittest.TestCase):
                         state='done', detail='', evidence={'entries': ['10.0.0.1/32']}, at=NOW,
                         ended_at=NOW),
             models.Event(at=NOW, last_at=NOW, level='warning', kind='recovery', host='compute1',
-                         recovery_id=self.recovery.id, text='1 of 2 instances failed', repeats=0))
+                         recovery_id=self.recovery.id, text='1 of 2 instances failed', repeats=0),
+            models.Event(at=NOW, last_at=NOW, level='info', kind='pace', host='compute1',
+                         recovery_id=self.recovery.id, text='6 at a time', repeats=0))
         self.add(move(self.recovery.id, 1, 'moved', target='compute2', accepted_at=NOW),
                  move(self.recovery.id, 2, 'failed', reason='it did not start', tried=['spare1']))
         return self.recovery.id

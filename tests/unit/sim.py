@@ -34,7 +34,8 @@ CEPH_ACTS = ('add', 'remove_range')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
-          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn')
+          'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn',
+          'note')
 
 
 class Killed(BaseException):
@@ -82,15 +83,18 @@ class SimNova:
     # -- the world ------------------------------------------------------------------------------
     def boot(self, host, count, prefix='s', **values):
         for n in range(count):
-            name = f'{prefix}{n}'
-            self.servers_[name] = model.Instance(**dict(dict(
-                id=name, name=name, project_id='p', host=host, vm_state='active', power_state=1,
-                needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova', stamp=str(self.clock()),
-                kept=('',)), **values))
-            if self.ceph and self.servers_[name].kept:
-                self.ceph.images.setdefault(f'vms/{name}_disk', set())
-                if self.servers_[name].vm_state == 'active':
-                    self.ceph.start(name, host)
+            self.add(f'{prefix}{n}', host, **values)
+
+    def add(self, name, host, **values):
+        """A server is there."""
+        self.servers_[name] = model.Instance(**dict(dict(
+            id=name, name=name, project_id='p', host=host, vm_state='active', power_state=1,
+            needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova', stamp=str(self.clock()),
+            kept=('',)), **values))
+        if self.ceph and self.servers_[name].kept:
+            self.ceph.images.setdefault(f'vms/{name}_disk', set())
+            if self.servers_[name].vm_state == 'active':
+                self.ceph.start(name, host)
 
     def tick(self, seconds):
         self.clock.tick(seconds)
@@ -214,8 +218,12 @@ class SimNova:
         self._after(self.rebuild, lambda: self._rebuilt(record))
         self._fault('evacuate', self.late_faults)
 
+    def takes(self, record):
+        """Whether the scheduler finds room for an evacuation."""
+        return record.target not in self.refuses
+
     def _rebuilt(self, record):
-        target, ok = self.hosts[record.target], record.target not in self.refuses
+        target, ok = self.hosts[record.target], self.takes(record)
         if not target.alive:
             return                      # nobody is there who would end it
         ok = ok and target.enabled and self.up(target)
@@ -299,28 +307,34 @@ class Mortal:
 class World:
     """A simulated cloud with one engine that can be killed and started again."""
 
+    Nova, Ceph = SimNova, sim_ceph.SimCeph
+
     def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), storage=False,
                  ranged=True, everywhere='rbd:vms', power=None, **policy):
         self.clock = clocks.Clock(START)
         self.offset = datetime.timedelta()      # what the clock of our machine is set by
         self.ours = clock.Steady(lambda: self.clock() + self.offset,
                                  lambda: self.clock().timestamp())
-        self.nova = SimNova(self.clock, hosts)
+        self.nova = self.Nova(self.clock, hosts)
         self.ranged, self.everywhere = ranged, everywhere
-        self.ceph = self.nova.ceph = sim_ceph.SimCeph(self.clock, self.nova) if storage else None
+        self.ceph = self.nova.ceph = self.Ceph(self.clock, self.nova) if storage else None
         # The hosts with a BMC; None: there is no fence by power.
         self.power = None if power is None else sim_power.SimPower(self.nova, power)
-        self.store = store.Store(self.ours, connection=f'sqlite:///{path}',
-                                 sqlite_synchronous=False)
-        self.store.upgrade()
+        self.store = self.make_store(path)
         for host in spares:
             self.store.set_mark(host, spare=True)
         self.policy = model.Policy(**dict(dict(
             need_same_backend=storage or power is not None, heartbeat_silence=5.0, quiet=10.0,
-            window=6, window_per_target=6, flap_window=0.0), **policy))
+            window=6, window_per_target=6, window_per_target_start=6, flap_window=0.0), **policy))
         self.kill_at = None             # gate number
         self.gates = []
         self.start()
+
+    def make_store(self, path):
+        """An empty database."""
+        found = store.Store(self.ours, connection=f'sqlite:///{path}', sqlite_synchronous=False)
+        found.upgrade()
+        return found
 
     def _gate(self, name):
         self.gates.append(name)

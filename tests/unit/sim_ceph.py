@@ -63,6 +63,11 @@ class SimCeph:
         self.expire()
         return client in self.entries or client.partition(':')[0] + '/32' in self.ranges
 
+    def osd_up(self, host):
+        """Whether the monitors have the OSD of a host up."""
+        one = self.nova.hosts[host]
+        return one.powered and one.linked and host not in self.osd_down
+
     # -- what ceph.Ceph offers ------------------------------------------------------------------
     def _ask(self, call):
         self.calls.append(call)
@@ -76,7 +81,7 @@ class SimCeph:
             fsid='f', epoch=self.epoch, seen_at=self.clock(),
             osds=tuple(model.Osd(
                 id=n, inside=True,
-                up=self._host(ip).powered and self._host(ip).linked and h not in self.osd_down,
+                up=self.osd_up(h),
                 bucket=h, addresses=frozenset([ip]), ports=((ip, 6800),))
                 for n, (h, ip) in enumerate(self.ips.items())),
             pools={p: model.Pool(n, p, 3, 2) for n, p in enumerate(

@@ -49,7 +49,8 @@ class World:
                  witnesses=True, **settings):
         self.now, self.rng = 0.0, random.Random(seed)
         self._events, self._numbers = [], itertools.count()
-        self.hosts = {f'c{i}': Host(f'c{i}', self.rng.uniform(0, BEAT)) for i in range(hosts)}
+        names = [f'c{i}' for i in range(hosts)] if isinstance(hosts, int) else hosts
+        self.hosts = {name: Host(name, self.rng.uniform(0, BEAT)) for name in names}
         self.loss = 0.0                 # of packets, everywhere
         self.cables = set(NETWORKS)     # of the monitor
         self.nova_up = self.ceph_up = self.bus_up = self.rabbit_up = True

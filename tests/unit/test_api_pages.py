@@ -164,7 +164,7 @@ class PagesScenarios:
         same(recoveries, {one['id']: one for one in found})
         for one in found:
             shown = self.get(f'/v1/recoveries/{one["id"]}')['recovery']
-            same(dict(one, steps=[], failure_id=shown['failure_id']), shown)
+            same(dict(one, steps=[], pace=[], failure_id=shown['failure_id']), shown)
 
     def test_the_marks_of_hosts_are_those_of_the_store(self):
         marks = self.store.marks()

@@ -146,6 +146,7 @@ class RecoveryTest(api_case.ApiCase):
         [step] = one['steps']
         self.assertEqual(('fence', 'compute1', 'done', {'entries': ['10.0.0.1/32']}),
                          tuple(step[k] for k in ('kind', 'subject', 'state', 'evidence')))
+        self.assertEqual(['6 at a time'], [event['text'] for event in one['pace']])
         moves = self.get(f'/v1/recoveries/{recovery_id}/moves')['moves']
         self.assertEqual([('moved', 'compute2', []), ('failed', '', ['spare1'])],
                          [(m['state'], m['target'], m['tried']) for m in moves])

@@ -89,11 +89,50 @@ class MoveTest(test_engine_review.Base):
         world.run(lambda: self.recovery(world).state == 'moving')
         world.settle(10)
         self.assertEqual({'accepted'}, {
-            m.state for m in world.moves().values() if m.intent_at})
+            m.state for m in world.moves().values() if m.intent_at and m.target == 's1'})
         self.assertEqual([], world.nova.twice)
         world.run(world.over)
         self.assertEqual('partial', self.recovery(world).state, 'not recovered at all')
         self.assertEqual([], world.nova.twice)
+
+    def test_a_server_that_nova_never_shows_is_named_and_the_others_do_not_wait_for_it(self):
+        world = self.world()
+        real = world.nova.server
+
+        def server(ident):
+            if ident == 'run3':
+                raise exception.Unreachable('GET /servers/run3: answered 500: a broken record')
+            return real(ident)
+        world.nova.server = server
+        world.die('c1')
+        world.run(lambda: sum(m.state == 'moved' for m in world.moves().values()) == 7
+                  if world.store.recoveries() else False, seconds=60)
+        self.assertIn(world.moves()['run3'].state, ('waiting', 'sending'))
+        world.run(world.over)
+        self.assertEqual('partial', self.recovery(world).state)
+        self.assertEqual({'moved': 7, 'failed': 1}, test_engine._count(world.moves()))
+        self.assertIn('a broken record', self.recovery(world).reason)
+        self.assertNotIn('run3', [a[0] for a in self.acts(world, 'evacuate')])
+        world.nova.server = real
+        world.store.wish(self.recovery(world).id, 'retry')
+        world.run(lambda: self.recovery(world).state == 'recovered')
+        self.assertRecovered(world)
+
+    def test_a_nova_that_is_away_for_long_fails_nobody(self):
+        world = self.world(window=1)
+        world.die('c1')
+        world.run(lambda: self.acts(world, 'evacuate'))
+        real = {name: getattr(world.nova, name) for name in ('server', 'servers', 'evacuations')}
+
+        def away(*_, **__):
+            raise exception.Unreachable('nobody answers')
+        for name in real:
+            setattr(world.nova, name, away)
+        world.settle(500)
+        for name, function in real.items():
+            setattr(world.nova, name, function)
+        world.run(world.over)
+        self.assertRecovered(world)
 
     def test_no_list_of_evacuations_is_said_and_nothing_is_sent(self):
         world = self.world(window=1)

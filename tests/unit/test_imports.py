@@ -18,7 +18,7 @@ LONGEST = 500       # lines; a longer module is two modules
 # What a module may import of this package. A name stands for the package below it as well (db for
 # db.store), and a module may import what is in the same package (db.store may import db.models).
 VALUES = {'exception', 'model', 'states'}
-JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'rules', 'storm', 'summary',
+JUDGEMENT = {'capacity', 'decide', 'disks', 'marks', 'pace', 'rules', 'storm', 'summary',
              'verdict'}
 # What the monitor works out of what its channels saw.
 MONITOR = {f'monitor.{name}' for name in ('channels', 'history', 'verdict', 'watch')}
@@ -34,6 +34,7 @@ IMPORTS = {
     'decide': {'model', 'rules', 'states'},
     'disks': {'model'},
     'marks': {'model'},
+    'pace': {'model'},
     'storm': {'model'},
     'capacity': {'decide', 'disks', 'model', 'verdict'},
     'summary': set(),

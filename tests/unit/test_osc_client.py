@@ -65,7 +65,8 @@ class ClientTest(osc_case.OscCase):
         self.assertEqual(['fence'], [s['kind'] for s in self.vmha.recovery(ident)['steps']])
         self.assertEqual(['moved', 'failed'], [m['state'] for m in self.vmha.moves(ident)])
         self.assertEqual('retry', self.vmha.act(ident, 'retry')['wish'])
-        self.assertEqual(['warning'], [e['level'] for e in self.vmha.events(recovery_id=ident)])
+        self.assertEqual(['info', 'warning'],
+                         [e['level'] for e in self.vmha.events(recovery_id=ident)])
 
     def test_the_newest_recovery_of_a_host(self):
         self.fill()

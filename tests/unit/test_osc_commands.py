@@ -129,6 +129,7 @@ class CommandTest(osc_case.OscCase):
         self.run_command(recovery.Show, self.ident)
         self.assertIn('| 1 failed, 1 moved ', self.out)
         self.assertIn('2026-03-01 12:00:00Z fence compute1: done', self.out)
+        self.assertIn('2026-03-01 12:00:00Z 6 at a time', self.out)
 
     def test_nothing_is_obeyed_by_a_terminal(self):
         fault = 'no image\n\x1b[2Jgone'
@@ -267,7 +268,8 @@ class CommandTest(osc_case.OscCase):
         self.assertIn('openstack vmha recovery list', str(raised.exception))
         with self.assertRaises(client.NotFound):
             self.run_command(recovery.Show, '0f0f0f0f-1111-2222-3333-444444444444')
-        self.assertEqual(['warning'], self.column(event.List, 'Level', '--recovery', 'compute1'))
+        self.assertEqual(['info', 'warning'],
+                         self.column(event.List, 'Level', '--recovery', 'compute1'))
         self.assertEqual(['vm-2'], self.column(move.List, 'Name', 'compute1', '--state', 'failed'))
 
     def test_filters_of_recoveries(self):

@@ -132,7 +132,10 @@ _CAPACITY = dict(
 SCHEMAS.update(
     Recovery=closed(_RECOVERY),
     RecoveryDetail=closed(dict(_RECOVERY, failure_id=_or_null(COUNT),
-                               steps=dict(type='array', items=ref('Step')))),
+                               steps=dict(type='array', items=ref('Step')),
+                               pace=_said(dict(type='array', items=ref('Event')), (
+                                   'How many evacuations at a time, when and why; the last 200 '
+                                   'changes.')))),
     Capacity=closed(_CAPACITY),
     CapacityDetail=closed(dict(_CAPACITY,
                                problems=dict(type='array', items=ref('Unfit')))))

@@ -21,7 +21,8 @@ def show(call):
     one = service.pages.recovery(call.path['recovery_id'])
     return wire.Answer(dict(recovery=dict(
         one, failure_id=service.pages.report_of(one['id']),
-        steps=[views.step(s) for s in service.store.steps(one['id'])])))
+        steps=[views.step(s) for s in service.store.steps(one['id'])],
+        pace=[views.event(e) for e in service.store.events(one['id'], kind='pace')])))
 
 
 def act(call):

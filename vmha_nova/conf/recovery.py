@@ -4,16 +4,27 @@ from oslo_config import cfg
 
 GROUP = 'recovery'
 OPTS = [
-    cfg.IntOpt('window', default=6, min=1,
-               help='Evacuations in flight at a time, in all.'),
-    cfg.IntOpt('window_per_target', default=3, min=1,
-               help='Evacuations in flight at a time on one target.'),
+    cfg.IntOpt('window', default=24, min=1,
+               help='Evacuations in flight at a time, in all, at most. How many there are follows '
+                    'what Nova answers: more as long as they land faster then, fewer when that '
+                    'makes no difference, half when one fails.'),
+    cfg.IntOpt('window_start', default=6, min=1,
+               help='Evacuations in flight at a time, in all, when a recovery begins; never more '
+                    'than window.'),
+    cfg.IntOpt('window_per_target', default=8, min=1,
+               help='Evacuations in flight at a time to one target, at most. Fewer after one has '
+                    'failed there, while they take more than twice the usual time there, and '
+                    'while its heartbeats are late.'),
+    cfg.IntOpt('window_per_target_start', default=3, min=1,
+               help='Evacuations in flight at a time to one target when a recovery begins; never '
+                    'more than window_per_target.'),
     cfg.IntOpt('max_attempts', default=3, min=1,
                help='How often an instance is tried, each time on another node, before it is '
                     'given up and named as failed.'),
     cfg.IntOpt('max_faults', default=8, min=1,
-               help='How often the outcome of a call for one instance may stay unknown (timeout, '
-                    'connection lost, 5xx) before the instance is named as failed.'),
+               help='How often a call for one instance may stay without an answer (timeout, '
+                    'connection lost, 5xx) or not be sent at all, while Nova lists the others, '
+                    'before the instance is named as failed.'),
     cfg.FloatOpt('quiet_period', default=90.0, min=1.0,
                  help='Seconds to wait after a call with unknown outcome before Nova, if it '
                       'shows no trace of it, is asked again. Must be longer than any request '

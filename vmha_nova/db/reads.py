@@ -149,9 +149,11 @@ class Reads(base.Database):
             query = query.where(models.Step.subject == subject)
         return self._all(model.Step, query)
 
-    def events(self, recovery_id=None, limit=200):
+    def events(self, recovery_id=None, limit=200, kind=None):
         """The journal's last lines, oldest first."""
         query = sa.select(models.Event).order_by(models.Event.id.desc()).limit(limit)
         if recovery_id is not None:
             query = query.where(models.Event.recovery_id == recovery_id)
+        if kind is not None:
+            query = query.where(models.Event.kind == kind)
         return self._all(model.Event, query)[::-1]

@@ -113,6 +113,15 @@ class Acts(Cell):
             for step in value)
 
 
+class Journal(Cell):
+    """Lines of the journal."""
+
+    def words(self, value):
+        """When, and what."""
+        return '\n'.join(f'{text.clock(text.time(line["at"]))} {text.clean(line["text"])}'
+                         for line in value)
+
+
 class Lines(Cell):
     """A list of sentences."""
 

@@ -61,7 +61,8 @@ class One(base.ShowOne):
 
     def shown(self, recovery):
         """The recovery as columns."""
-        return columns.fields(recovery, moves=columns.Counts, steps=columns.Acts)
+        return columns.fields(recovery, moves=columns.Counts, steps=columns.Acts,
+                              pace=columns.Journal)
 
 
 class Show(One):

@@ -1,0 +1,112 @@
+"""Something goes wrong with the calls of a recovery to a real Nova: everybody is recovered, once.
+
+One call and one fault each: a sample, another one with VMHA_SEED; with VMHA_ALL=1 all there are.
+What was done is noted in the folder VMHA_FAULTS, if that is set, and is not done again.
+"""
+
+import os
+import pathlib
+import random
+
+from tests.functional import base
+from tests.lab import fault_proxy
+
+SAMPLE = 3
+SEED = os.environ.get('VMHA_SEED', '1')
+# Where every guest comes back as it was, nothing is stopped or started.
+ONCE = [(call, fault) for call in fault_proxy.CALLS if call not in ('stop', 'start')
+        for fault in fault_proxy.FAULTS]
+FOR_EVER = [(call, fault) for call in ('evacuate', 'show server')
+            for fault in fault_proxy.FAULTS]
+
+
+def chosen(cells):
+    """All of them, or a sample."""
+    if os.environ.get('VMHA_ALL') == '1':
+        return cells
+    return random.Random(SEED).sample(cells, SAMPLE)
+
+
+class FaultTest(base.LabTest):
+    """Nova's endpoint of the kind 'admin', which nobody else uses, leads through the proxy."""
+
+    overrides = {'service_credentials.interface': 'admin',
+                 'service_credentials.request_timeout': 5, 'recovery.max_faults': 2,
+                 # Longer than Nova's own patience in the lab, 20 s.
+                 'recovery.quiet_period': 25}
+
+    def setUp(self):
+        super().setUp()
+        url = self.lab.urls['compute_url']
+        self.proxy = fault_proxy.FaultProxy(url)
+        self.addCleanup(self.proxy.close)
+        self.lead(self.proxy.url + url[url.index('/v2.1'):])
+        self.addCleanup(self.lead, url)
+
+    def lead(self, url):
+        """Have Keystone name another place for Nova."""
+        session, keystone = self.lab.session(), self.lab.urls['auth_url']
+        service, = session.get(f'{keystone}/services?type=compute').json()['services']
+        one, = session.get(f'{keystone}/endpoints?interface=admin&service_id={service["id"]}'
+                           ).json()['endpoints']
+        session.patch(f'{keystone}/endpoints/{one["id"]}', json={'endpoint': {'url': url}})
+
+    def recover(self, call, fault, thing=None, times=1):
+        """Let compute1 die while that goes wrong."""
+        self.start()
+        self.proxy.fail(call, fault, thing, times)
+        self.die()
+        self.wait_over(300)
+        self.proxy.heal()
+        # A list that was only made to keep the picture fresh may not come within a recovery.
+        if call in fault_proxy.ACTS or call == 'list evacuations':
+            self.assertIn((call, fault), self.proxy.struck)
+
+    def again(self):
+        """A clean state for the next one."""
+        self.proxy.heal()
+        self.proxy.struck.clear()
+        self._clean()
+
+    def each(self, cells, one):
+        folder = os.environ.get('VMHA_FAULTS')
+        for call, fault in chosen(cells):
+            done = folder and pathlib.Path(folder, f'{self._testMethodName}: {call}: {fault}')
+            if done and done.exists():
+                continue
+            with self.subTest(call=call, fault=fault, seed=SEED):
+                one(call, fault)
+                if done:
+                    done.touch()
+            self.again()
+
+    def test_once(self):
+        def one(call, fault):
+            self.boot(4, stopped=1)
+            self.recover(call, fault)
+            _moves, records = self.assertRecovered()
+            self.assertEqual(4, len(records), 'none twice')
+        self.each(ONCE, one)
+
+    def test_for_ever_on_one_server(self):
+        def one(call, fault):
+            self.boot(4, stopped=0)
+            bad = sorted(self.before)[0]
+            self.recover(call, fault, bad, None)
+            moves = self.moves()
+            records = self.cloud.migrations(self.SOURCE, migration_type='evacuation')
+            mine = [r for r in records if r['instance_uuid'] in self.before]
+            self.assertEqual({1}, {sum(r['instance_uuid'] == i for r in mine)
+                                   for i in self.before if i != bad}, 'none twice')
+            for ident, move in moves.items():
+                if ident != bad:
+                    self.assertEqual('moved', move.state, move)
+            # What Nova has done without its answer coming through is seen in its lists.
+            if call == 'evacuate' and fault_proxy.FAULTS[fault][0]:
+                self.assertEqual('moved', moves[bad].state, moves[bad])
+                return
+            self.assertEqual('partial', self.recovery().state, self.state())
+            self.assertEqual('failed', moves[bad].state, moves[bad])
+            self.assertRegex(moves[bad].reason, 'calls (without an answer|that came to nothing)')
+            self.assertNotIn(bad, {r['instance_uuid'] for r in mine})
+        self.each(FOR_EVER, one)
