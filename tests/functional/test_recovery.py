@@ -41,9 +41,12 @@ class RecoveryTest(base.LabTest):
         path = f'{url}/resource_providers/{provider["uuid"]}/inventories/MEMORY_MB'
 
         def reserve(change):
-            found = session.get(path).json()
-            found['reserved'] = change(found)
-            session.put(path, json=found)
+            for left in reversed(range(5)):
+                found = session.get(path).json()
+                found['reserved'] = change(found)
+                answer = session.put(path, json=found, raise_exc=not left)
+                if answer.status_code != 409:   # nova-compute has written in between
+                    return
         reserve(lambda found: found['total'] - 1)
         self.addCleanup(reserve, lambda found: 0)
 
