@@ -39,9 +39,9 @@ def on_its_way(move: model.Move) -> bool:
 
 def bound(host: str, cluster: model.Cluster, rows) -> dict[str, str]:
     """Where instances go that the cluster still shows on their failed host: id -> target."""
-    found = {m.instance_id: cluster.instances.get(m.instance_id) for m in rows if on_its_way(m)}
-    return {m.instance_id: m.target for m in rows
-            if (instance := found.get(m.instance_id)) is not None and instance.host == host}
+    return {m.instance_id: m.target for m in rows if on_its_way(m)
+            and (instance := cluster.instances.get(m.instance_id)) is not None
+            and instance.host == host}
 
 
 def records_of(move: model.Move, records) -> list[model.Migration]:

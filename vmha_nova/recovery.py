@@ -233,20 +233,14 @@ class Work:
         known = {m.instance_id for m in rows}
         if not open_ and all(i.id in known for i in cluster.on(recovery.host)):
             return rows
-        failed = [model.Failed(
-            host=recovery.host, settled=frozenset(known - set(open_)),
-            tried={m.instance_id: frozenset(m.tried) for m in rows},
-            pledged={m.instance_id: m.target for m in rows
-                     if m.instance_id not in open_ and self._uncounted(m, cluster)},
-            bound=moves.bound(recovery.host, cluster, [
-                m for m in rows if m.instance_id not in open_]))]
-        for host in sorted(self.down - {recovery.host}):
-            others = self.store.moves(self.open[host]) if host in self.open else ()
-            failed.append(model.Failed(
-                host=host, settled=cluster.by_host.get(host, frozenset()),
-                pledged={m.instance_id: m.target for m in others
-                         if self._uncounted(m, cluster)},
-                bound=moves.bound(host, cluster, others)))
+        failed = [self._failed(
+            recovery.host, [m for m in rows if m.instance_id not in open_], cluster,
+            settled=frozenset(known - set(open_)),
+            tried={m.instance_id: frozenset(m.tried) for m in rows})]
+        failed += [self._failed(
+            host, self.store.moves(self.open[host]) if host in self.open else (), cluster,
+            settled=cluster.by_host.get(host, frozenset()))
+            for host in sorted(self.down - {recovery.host})]
         plan = decide.decide(cluster, failed, self.settings, now)
         new, changed = [], {}
         for placement in plan.placements:
@@ -299,6 +293,13 @@ class Work:
             return False
         node = cluster.nodes.get(move.target)
         return node is not None and not decide.target_problem(node, self.settings, now)
+
+    def _failed(self, host, leaving, cluster, **values):
+        """A host as the plan has to see it, with what its moves under way take elsewhere."""
+        return model.Failed(
+            host=host, bound=moves.bound(host, cluster, leaving),
+            pledged={m.instance_id: m.target for m in leaving if self._uncounted(m, cluster)},
+            **values)
 
     def _uncounted(self, move, cluster):
         """Whether Placement's used amounts do not contain this move yet (on the safe side)."""

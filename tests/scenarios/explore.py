@@ -12,9 +12,7 @@ import collections
 import copy
 import dataclasses
 import datetime
-import logging
 import random
-import typing
 
 import yaml
 
@@ -45,7 +43,6 @@ class Case:
     log: str = ''
     steps: int = 0
     killed: int = 0
-    transitions: typing.Any = frozenset()
 
 
 def make(seed):
@@ -64,23 +61,19 @@ def explore(seed):
 
 def attempt(case):
     """Play a case and note what went wrong."""
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     world = None
     try:
-        world = worlds.World(dict(case.topology, step=STEP))
-        world.kill_gates = set(case.kills)
-        _Play(case, world).play()
+        with simulator.no_logging():
+            world = worlds.World(dict(case.topology, step=STEP))
+            world.kill_gates = set(case.kills)
+            _Play(case, world).play()
     except invariants.Broken as e:
         case.problem = str(e)
     except Exception as e:
         case.problem = f'{type(e).__name__}: {e}'
-    finally:
-        logging.disable(level)
     if world is not None:
         case.log = world.story.text()
         case.steps, case.killed = world.invariants.checks, world.restarts
-        case.transitions = frozenset(world.story.transitions)
     return case
 
 

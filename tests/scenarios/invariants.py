@@ -29,11 +29,8 @@ class Invariants:
         self.breaches = []
         self.checks = 0
         self._unsafe = not (world.ceph or world.power)  # the fence is an operator's word
-        self._mine = set()              # hosts that the engine has begun to take out
         self._begun = {}                # recovery id -> begun without an operator's word
-        self._doubled = set()           # guests with two writers by an operator's word
-        self._twice = self._lifted = 0
-        self._was = {}                  # recovery id -> {guest: power state wanted when it began}
+        self._twice = 0
 
     def breach(self, number, text):
         """An invariant is broken."""

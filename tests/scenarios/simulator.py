@@ -12,6 +12,7 @@ What is one of events.Events, or a list of them. The world goes on until nothing
 a while, and nothing is open but what waits for somebody. The log is the same in every run.
 """
 
+import contextlib
 import dataclasses
 import logging
 import pathlib
@@ -82,9 +83,7 @@ def run(scenario, kills=()):
     :raises BadScenario: it makes no sense
     :raises Broken: an invariant does not hold; its text ends with the log
     """
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)   # what the engine logs is in the story, or is none
-    try:
+    with no_logging():
         world = worlds.World(scenario.topology)
         world.kill_gates |= set(kills)
         player = Player(world)
@@ -94,6 +93,15 @@ def run(scenario, kills=()):
         except AssertionError as e:
             raise type(e)(f'{e}\n{world.story.text()}') from None
         return world
+
+
+@contextlib.contextmanager
+def no_logging():
+    """Within, nothing is logged: what the engine logs is in the story, or is none."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
     finally:
         logging.disable(level)
 

@@ -23,7 +23,6 @@ class Story:
         self.lines = []
         self.last_at = 0.0
         self._known = {}                # (kind, id) -> [name, state, reason]
-        self.transitions = set()        # (kind, old, new)
 
     def write(self, text):
         """A line."""
@@ -58,7 +57,6 @@ class Story:
         elif word == 'reported':
             self._known['report', payload['id']] = [
                 f'report {payload["id"]} of {payload["host"]}', 'new', '']
-            self.transitions.add(('report', '', 'new'))
             self.write(f'report {payload["id"]} of {payload["host"]}: new: by '
                        f'{payload["source"]}{", by force" * payload["forced"]}: '
                        f'{payload["reason"]}')
@@ -74,7 +72,6 @@ class Story:
         reason = payload['detail' if kind == 'report' else 'reason']
         where = f' on {payload["target"]}' if kind == 'move' and payload['target'] else ''
         self._known[key] = [name, state, reason]
-        self.transitions.add((kind, old, state))
         self.write(f'{name}: {old}{" -> " * bool(old)}{state}{where}: {reason}')
 
     def _detail(self, kind, id, state, reason, target=''):
@@ -86,7 +83,6 @@ class Story:
 
     def _step(self, id, kind, subject, recovery_id, state, detail):
         old = 'intended' if state != 'intended' else ''
-        self.transitions.add(('step', old, state))
         of = f' ({recovery_id})' if recovery_id else ''
         self.write(f'step {kind} {subject}{of}: {old}{" -> " * bool(old)}{state}'
                    f'{f": {detail}" if detail else ""}')

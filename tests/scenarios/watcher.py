@@ -1,9 +1,10 @@
 """vmha-monitor's own loop beside the engine: one clock, one cloud, and its reports on the bus."""
 
+import dataclasses
+
 from tests.unit import sim
 from tests.unit import sim_monitor
 from vmha_nova import messaging
-from vmha_nova.monitor import channels as c
 from vmha_nova.monitor import verdict
 
 REPORTED = (verdict.DEAD, verdict.PROBABLY_DEAD)
@@ -26,8 +27,6 @@ class Watcher(sim_monitor.World):
     def go_on(self):
         """Work until it is as late as in the world."""
         now = (self._world.clock() - sim.START).total_seconds()
-        for name, host in self.hosts.items():
-            host.forced = self._world.nova.hosts[name].forced_down
         while self.now < now:
             self.monitor.cycle(min(0.1, now - self.now))
 
@@ -35,13 +34,14 @@ class Watcher(sim_monitor.World):
         """Heartbeats are the business of the simulated Nova."""
 
     def look_nova(self, began):
-        if not self.nova_up or c.MANAGEMENT not in self.cables or self._world.nova.away:
+        look = super().look_nova(began)
+        if look is None or self._world.nova.away:
             return None
         listed = self._world.nova.services()
-        return c.NovaLook(
-            began, self.now, {s.host: s.beat for s in listed},
-            frozenset(s.host for s in listed if s.forced_down), listed.unknown,
-            {s.host: s.host for s in listed})
+        return dataclasses.replace(
+            look, beats={s.host: s.beat for s in listed},
+            forced=frozenset(s.host for s in listed if s.forced_down), unknown=listed.unknown,
+            addresses={s.host: s.host for s in listed})
 
     # -- what happens, as it does in the world --------------------------------------------------
     def crash(self, name):

@@ -12,7 +12,6 @@ from tests.scenarios import memory
 from tests.scenarios import story
 from tests.scenarios import watcher
 from tests.unit import sim
-from vmha_nova import exception
 from vmha_nova import messaging
 from vmha_nova import model
 
@@ -155,26 +154,19 @@ class World(sim.World):
             self.monitor.go_on()
         if self.running:
             try:
-                self._cycle()
+                self.work()
             except sim.Killed as gate:
                 self.restarts += 1
                 self.story.mark(f'the engine is killed {gate}, and starts anew')
                 self.start()
         self.invariants.check()
 
-    def _cycle(self):
+    def work(self):
         while self.queue:               # unacknowledged until it was taken
             kind, event_type, payload = self.queue[0]
             self._endpoints[kind].handle({}, 'sim', event_type, payload, {})
             self.queue.pop(0)
-        self.collector.refresh()
-        if self.engine.term is None:
-            self.engine.take_lead()
-        try:
-            self.storage.look()
-        except exception.VmhaError:
-            pass                        # as the service's thread does
-        self.engine.cycle()
+        super().work()
 
     def post(self, kind, event_type, payload):
         """Put a message into the queue of an endpoint: report, nova."""

@@ -398,16 +398,20 @@ class World:
         """One cycle; a killed engine is replaced in the next one."""
         self.nova.tick(seconds)
         try:
-            self.collector.refresh()
-            if self.engine.term is None:
-                self.engine.take_lead()
-            try:
-                self.storage.look()
-            except exception.VmhaError:
-                pass                    # as the service's thread does
-            self.engine.cycle()
+            self.work()
         except Killed:
             self.start()
+
+    def work(self):
+        """What the threads of the service do in one cycle."""
+        self.collector.refresh()
+        if self.engine.term is None:
+            self.engine.take_lead()
+        try:
+            self.storage.look()
+        except exception.VmhaError:
+            pass                        # as the service's thread does
+        self.engine.cycle()
 
     def run(self, until, seconds=600):
         """Cycle until the condition holds; AssertionError after so many virtual seconds."""
