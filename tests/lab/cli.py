@@ -146,7 +146,7 @@ def table(options):
 
 
 def bench(options):
-    """Measure something: clients, detection, fence or lists; see README.rst."""
+    """Measure something: recovery, clients, detection, fence or lists; see README.rst."""
     return importlib.import_module(f'tests.lab.bench_{options.name}').main(options.rest)
 
 
@@ -261,7 +261,8 @@ def _parser():
     command(table).add_argument(
         'file', help='that of $VMHA_FAILURES, or a report of `bench detection`')
     add = command(bench).add_argument
-    add('name', choices=('clients', 'detection', 'fence', 'lists'))
+    add('name', nargs='?', default='recovery', help='what (default %(default)s)',
+        choices=('clients', 'detection', 'fence', 'lists', 'recovery'))
     add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser

@@ -1,4 +1,4 @@
-"""A lab with Ceph and libvirt as it was when it came up, whatever has happened to it since."""
+"""A lab as it was when it came up, whatever has happened to it since."""
 
 import contextlib
 import pathlib
@@ -10,22 +10,39 @@ from tests.lab import services
 
 
 @contextlib.contextmanager
-def lab_for_bench(folder, progress):
-    """The lab that is up in a folder, and is left up; or, of None, one for as long as this."""
+def lab_for_bench(folder, progress, fake=False):
+    """The lab that is up in a folder, and is left up; or, of None, one for as long as this.
+
+    :param fake: with Nova's fake hypervisor, else with Ceph and libvirt
+    """
     if folder is not None:
         yield Lab.load(folder)
         return
     with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
-        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage='ceph',
-                     virt='libvirt')
+        kind = {} if fake else {'storage': 'ceph', 'virt': 'libvirt'}
+        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, **kind)
         try:
             yield lab
         finally:
             lab.down(wipe=True, progress=progress)
 
 
+def clear(lab):
+    """In a lab with Nova's fake hypervisor: all hosts in service, no server, nothing recorded."""
+    dead = [host for host in lab.hosts if not lab.alive(host)]
+    down = dead + [host for host in lab.hosts if host not in dead and _out_of_service(lab, host)]
+    for host in dead:
+        lab.start_host(host)
+    # Servers first: a host is only taken back when its evacuations are cleaned up.
+    lab.delete_all()
+    for host in down:
+        lab.bring_back(host)
+    for path in lab.state.data.glob('vmha.sqlite*'):
+        path.unlink()
+
+
 def freshen(lab):
-    """All services and hosts on, no server, no volume, nothing fenced, storage clean."""
+    """In one with Ceph and libvirt: all services and hosts on, no server, no volume, nothing fenced, storage clean."""
     lab.network.lose(0)
     for name in ('watch', *lab.hosts):
         lab.join(name)

@@ -29,6 +29,9 @@ from tests.lab import volumes
 #: File of a compute host's folder; inside/lab_compute.py says what it does.
 QUICK_CLAIMS = 'quick-claims'
 
+#: Name of the file that says how many times as long evacuations to a host take.
+SLOW = 'slow'
+
 
 class Lab:
     """A lab that is up, or that was left half up.
@@ -319,6 +322,18 @@ class Lab:
         finally:
             for hint in hints:
                 hint.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def slow(self, times, *hosts):
+        """Within, evacuations to the hosts take so many times as long as they do."""
+        files = [self.state.data / self._host(host) / SLOW for host in hosts]
+        for path in files:
+            path.write_text(f'{times:d}\n', encoding='ascii')
+        try:
+            yield
+        finally:
+            for path in files:
+                path.unlink(missing_ok=True)
 
     # Clients
 

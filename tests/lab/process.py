@@ -74,6 +74,17 @@ def members(process, mark):
             and (led or marked(pid, mark))]
 
 
+def cpu_seconds(pid):
+    """Processor time that a process has used."""
+    return _stat(pid)['ticks'] / os.sysconf('SC_CLK_TCK')
+
+
+def peak_rss(pid):
+    """Bytes of memory that a process had resident at its most."""
+    text = pathlib.Path(f'/proc/{pid}/status').read_text(encoding='utf-8', errors='replace')
+    return 1024 * int(text.partition('VmHWM:')[2].split(maxsplit=1)[0])
+
+
 def strays(mark):
     """Pids of all processes that carry ``mark``, whatever session they are in."""
     return [pid for pid, stat in _all() if stat['state'] != 'Z' and marked(pid, mark)]
@@ -155,11 +166,12 @@ def _all():
 
 
 def _stat(pid):
-    """State letter, session and start time of a process, or None if there is none."""
+    """What is of interest of a process, or None if there is none."""
     try:
         text = pathlib.Path(f'/proc/{pid}/stat').read_text(encoding='utf-8', errors='replace')
     except OSError:
         return None
     # The second field is the program's name in parentheses, and may hold spaces and parentheses.
     fields = text.rpartition(')')[2].split()
-    return {'state': fields[0], 'session': int(fields[3]), 'start_time': int(fields[19])}
+    return {'state': fields[0], 'session': int(fields[3]), 'start_time': int(fields[19]),
+            'ticks': int(fields[11]) + int(fields[12])}

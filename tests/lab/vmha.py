@@ -205,6 +205,10 @@ class Vmha:
         """Whether the engine runs."""
         return process.alive(self._recorded(ENGINE))
 
+    def engine_pids(self):
+        """Pids of the engine's processes."""
+        return process.members(self._recorded(ENGINE), self.lab.state.mark)
+
     # -- the monitor ----------------------------------------------------------------------------
     def start_monitor(self, timeout=60):
         """Start vmha-monitor on the network's 'watch', and wait until it knows all hosts.

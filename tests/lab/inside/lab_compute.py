@@ -1,4 +1,4 @@
-"""nova-compute with two changes. Runs in the lab's environment.
+"""nova-compute with three changes. Runs in the lab's environment.
 
 *CPU counters that advance.* Nova's fake driver always answers the same ones. From the second
 sample on, the CPU monitor then divides by zero, and no ``metrics.update`` is emitted. Here they
@@ -9,15 +9,20 @@ state_path, in percent.
 all servers of the host, one call to Placement each, for drivers that reshape providers and for PCI
 devices. To boot hundreds of servers takes a quarter of an hour that way. While the file
 ``quick-claims`` is there, it does not read them. Evacuations are left as slow as they are.
+
+*Slow evacuations, on demand.* With a number in the file ``slow``, what an evacuation does here takes
+so many times as long: that reading, for which all others wait, and the rebuild itself.
 """
 
 # Must be the first of Nova's modules: it decides between threads and eventlet.
 from nova.cmd import compute  # isort: skip
 
+import functools
 import pathlib
 import sys
 import time
 
+from nova.compute import manager
 import nova.conf
 from nova.scheduler.client import report
 from nova.virt import fake
@@ -43,11 +48,28 @@ def cpu_stats(_driver):
 
 def _load():
     """Percent of the CPU that are in use, as the file says."""
+    return min(max(_number('load', _IDLE_PERCENT), 0), 100)
+
+
+def _number(name, default):
+    """What a file says, or the default where there is none."""
     try:
-        text = _file('load').read_text(encoding='ascii')
-        return min(max(int(text), 0), 100)
+        return int(_file(name).read_text(encoding='ascii'))
     except (FileNotFoundError, ValueError):
-        return _IDLE_PERCENT
+        return default
+
+
+def slowly(function):
+    """The function, but as many times as slow as the file says."""
+
+    @functools.wraps(function)
+    def slow(*args, **kwargs):
+        begin = time.monotonic()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            time.sleep((min(max(_number('slow', 1), 1), 10) - 1) * (time.monotonic() - begin))
+    return slow
 
 
 def allocations(client, context, nodename):
@@ -66,7 +88,8 @@ def _file(name):
     return pathlib.Path(nova.conf.CONF.state_path) / name
 
 
-report.SchedulerReportClient.get_allocations_for_provider_tree = allocations
+report.SchedulerReportClient.get_allocations_for_provider_tree = slowly(allocations)
+manager.ComputeManager._do_rebuild_instance = slowly(manager.ComputeManager._do_rebuild_instance)
 fake.FakeDriver.get_host_cpu_stats = cpu_stats
 
 if __name__ == '__main__':
