@@ -219,13 +219,18 @@ class Engine:
         if report.host in view.cluster.unknown_hosts:
             self._wait_for_list(report, 'its cell is down')     # Nova would list nothing
             return
-        listed = self.jobs.insist(('host', report.host), self.collector.reconcile, report.host)
-        if listed is None:
-            return
-        if listed.error:
-            self._wait_for_list(report, listed.error)
-            return
-        instances = listed.value
+        # Which instances it holds is known; whether it holds none, or came back with some, is
+        # worth a question. What has changed since is listed once Nova holds the host down.
+        instances = view.cluster.on(report.host)
+        if known is not None or not instances:
+            listed = self.jobs.insist(('host', report.host), self.collector.reconcile,
+                                      report.host)
+            if listed is None:
+                return
+            if listed.error:
+                self._wait_for_list(report, listed.error)
+                return
+            instances = listed.value
         if known is not None:           # that recovery is over and the host never came back
             # What had left, and is there again, came back with the host.
             dealt_with = {m.instance_id for m in self.store.moves(known.id)

@@ -20,6 +20,8 @@ EAGER = 0.5                             # seconds between looks while notificati
 # after a notification it is worth looking again.
 SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
+JUST = 1.0                              # seconds after which an instance is looked at once more
+FEW = 8                                 # instances that are asked for one by one
 
 
 @dataclasses.dataclass
@@ -116,7 +118,8 @@ class Flight:
         self.pace = self.pace or pace.start(self.settings, now)
         # Nova is one: so is the pace, however many hosts have failed.
         flying = [m for m in self.store.under_way() if m.state != 'settling']
-        room = self.pace.window.size - len(flying)
+        room = min(self.pace.window.size - len(flying),
+                   pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
@@ -143,7 +146,8 @@ class Flight:
             self._tell(recovery, cluster.nodes)
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
-            self.jobs.start(('send', move.id), self._evacuate, move, recovery.host)
+            self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
+                            seen.at)
         return rows
 
     def _tell(self, recovery, nodes):
@@ -154,10 +158,11 @@ class Flight:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
-    def _evacuate(self, move, source):
+    def _evacuate(self, move, source, seen_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
-        # into this one. Lists are seconds old, so it is looked at once more.
-        if self.collector.is_gone(move.instance_id):
+        # into this one. So it is looked at once more, unless it just was.
+        if (self.clock() - seen_at).total_seconds() > JUST and (
+                self.collector.is_gone(move.instance_id)):
             raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
         if found is None or not found.known:
@@ -186,7 +191,7 @@ class Flight:
         now = self.clock()
         if self._due(rows, seen, now) and not self.jobs.under_way(key):
             seen.asked_at = now
-            self.jobs.start(key, self._read, recovery)
+            self.jobs.start(key, self._read, recovery, rows, seen.at)
 
     def _due(self, rows, seen, now):
         if seen.asked_at is None:
@@ -201,9 +206,24 @@ class Flight:
             (seen.asked_at - self._poked_at).total_seconds() <= SETTLES)
         return age >= (EAGER if poked else self.settings.follow_interval)
 
-    def _read(self, recovery):
+    def _read(self, recovery, rows, whole_at):
+        """Nova's records of the host, and when the older of them and the instances was asked for.
+
+        All instances that changed are listed now and then. In between those are asked for whose
+        evacuation has ended, as all others are as they were.
+        """
         asked_at = self.clock()
         records = self.nova.evacuations(recovery.host)
+        ended = [m.instance_id for m in rows if m.state == 'settling' or (
+            m.state in ('accepted', 'unsure') and moves.ended(m, records))]
+        if whole_at is not None and len(ended) <= FEW and (
+                (asked_at - whole_at).total_seconds() < self.settings.follow_interval):
+            try:
+                for instance_id in ended:
+                    self.collector.is_gone(instance_id)
+                return records, whole_at
+            except exception.VmhaError as e:
+                LOG.debug('they are listed instead: %s', e)     # one record may be broken
         self.collector.refresh_instances()
         snapshot = self.collector.snapshot
         if snapshot.instances_at is None or snapshot.instances_at < asked_at:

@@ -55,6 +55,12 @@ def running(move: model.Move, records) -> bool:
                for r in records)
 
 
+def ended(move: model.Move, records) -> bool:
+    """Whether Nova has ended the evacuation that came after our last call, one way or another."""
+    new = records_of(move, records)
+    return bool(new) and all(r.status in DONE | BROKEN for r in new)
+
+
 def intend(move: model.Move, records, now: datetime.datetime) -> dict:
     """What is recorded before the evacuate call is sent."""
     known = sorted(r.id for r in records if r.instance_id == move.instance_id)

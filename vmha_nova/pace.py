@@ -37,6 +37,7 @@ EXTRA = 0.15
 ROUNDS, MOST_ROUNDS = 4, 16             # at one window, before the next trial
 USED = 0.75                             # of a window, or there was no use for it
 SLOW = 2.0                              # times as long as on the middle one of the targets
+CALLS = 2                               # without an answer, at least, and a third of the window
 LATE = 0.75                             # of the silence after which a host may be dead
 
 
@@ -96,6 +97,14 @@ def room(pace: Pace, node: model.ComputeNode) -> tuple[int, str]:
         return int(there.size), there.why
     late = f'its last heartbeat is {silent:.0f} s old'
     return (1 if silent >= pace.policy.heartbeat_silence else max(1, int(there.size) // 2)), late
+
+
+def calls(pace: Pace) -> int:
+    """How many evacuate calls may be without an answer at a time.
+
+    The first ones are answered sooner then, and the last ones no later.
+    """
+    return max(CALLS, pace.window.size // 3)
 
 
 def describe(pace: Pace, nodes: typing.Iterable[model.ComputeNode]) -> str:

@@ -25,6 +25,7 @@ from vmha_nova import verdict
 
 LOG = logging.getLogger(__name__)
 SECOND_ROUND = 10.0                     # seconds before hosts that refused are asked again
+RECENT = 1.0                            # seconds: a look at Nova's services that is no older
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,13 +171,18 @@ class Work:
         return Go('down_in_nova', f'{recovery.host} is forced down and disabled in Nova')
 
     def prepare(self, recovery, cluster):
-        """Wait for the storage, and plan with what the host held at its end."""
+        """Wait for the storage, and plan with what the host held at its end.
+
+        Meanwhile the spares of the plan are enabled: what is listed changes few of them.
+        """
         reason = self.guard.objection(recovery)
-        if reason is None:
-            return None
         if reason:
             return Hold(reason)
+        if reason is None:
+            self.jobs.start(('list', recovery.id), self._list, recovery)
+            return None
         listed = self.jobs.insist(('list', recovery.id), self._list, recovery)
+        self._enable_targets(recovery, cluster, self.store.moves(recovery.id))
         if listed is None:
             return None
         if listed.error:
@@ -338,7 +344,7 @@ class Work:
     def _list(self, recovery):
         """The host's instances and evacuation records, read after Nova holds it down."""
         asked_at = self.clock()
-        self.collector.refresh_services()
+        self.collector.refresh_services(RECENT)
         if recovery.host in self.collector.snapshot.unknown_hosts:
             raise exception.Unreachable('its cell is down')
         instances = self.collector.reconcile(recovery.host)
@@ -369,7 +375,7 @@ class Work:
                                          f'({node.disabled_reason or "no reason given"})')
             self.lead.step('enable_spare', host, recovery_id,
                       lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
-            self.collector.refresh_services()
+            self.collector.on_enabled(host)
         self.store.set_mark(host, parked=False)
 
     def _finish(self, recovery, cluster, rows):

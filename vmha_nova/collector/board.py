@@ -20,6 +20,9 @@ class Settings:
     # our clock and those of Nova's services differ, and a cell that was out for less than that.
     overlap: float = 60.0
     min_delta_gap: float = 1.0          # between lists of changes that notifications ask for
+    # While much changes such a list is long, and Nova has better things to do: no more than this
+    # share of the time is spent on those that notifications ask for.
+    delta_share: float = 0.1
     cpu_share_ttl: float = 180.0        # a measured share that is older is dropped
     max_lookups: int = 50               # GETs of missing servers, or nodes, after a list
 
@@ -73,6 +76,7 @@ class Job:
 
     def __init__(self, look, period, retry):
         self.began_at = None
+        self.took = 0.0                 # seconds, the last time
         self._look, self._period, self._retry = look, period, retry
         self._lock = threading.Lock()
         self._begun = 0
@@ -104,6 +108,8 @@ class Job:
                     # Without its traceback, which holds everything that was read until then.
                     self._error = copy.copy(error)
                     raise
+                finally:
+                    self.took = max(0.0, (clock() - self.began_at).total_seconds())
                 self._failures, self._error = 0, None
             elif self._error is not None:
                 raise copy.copy(self._error)

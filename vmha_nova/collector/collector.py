@@ -17,7 +17,7 @@ class Collector:
     """Keeps a Cluster fresh from ``nova``; ``clock`` returns aware UTC.
 
     ``snapshot`` may be read by any thread at any time. The methods may be called by any thread,
-    too, and all but ``poke`` and ``on_metrics`` may wait for Nova.
+    too, and all but ``poke`` and those that begin with ``on_`` may wait for Nova.
     """
 
     def __init__(self, nova, clock, settings=None):
@@ -59,9 +59,18 @@ class Collector:
         return max(0.0, min(self._nodes_job.wait(now), self._services_job.wait(now),
                             self._full_wait(now), self._delta_wait(now)))
 
-    def refresh_services(self):
-        """Look at the services now; raises what Nova's adapter raises."""
-        self._services_job.run(self._clock)
+    def refresh_services(self, within=0.0):
+        """Look at the services now; raises what Nova's adapter raises.
+
+        :param within: a look that began no more than so many seconds ago will do
+        """
+        at = self.snapshot.nodes_at
+        if at is None or (self._clock() - at).total_seconds() >= within:
+            self._services_job.run(self._clock)
+
+    def on_enabled(self, host):
+        """Nova has confirmed just now that it schedules to a host again."""
+        self._nodes.take_enabled(host)
 
     def refresh_nodes(self):
         """Look at hypervisors, Placement, aggregates and server groups now.
@@ -125,7 +134,10 @@ class Collector:
     def _delta_wait(self, now):
         if self._instances.mark is None:
             return self._full_wait(now)
-        return self._delta_job.wait(now, self._settings.min_delta_gap if self._poked else None)
+        often = max(self._settings.min_delta_gap,
+                    self._delta_job.took / self._settings.delta_share)
+        return self._delta_job.wait(now, min(often, self._settings.interval) if self._poked
+                                    else None)
 
     def _full_wait(self, now):
         again = self._instances.incomplete and self._nodes.cells_answer

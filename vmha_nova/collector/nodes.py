@@ -42,6 +42,7 @@ class Nodes:
         self._providers = {}                    # id -> (Provider, when it was read)
         self._with_room = frozenset()           # ids in Placement's last answer
         self._shares = {}                       # (share, when it was measured)
+        self._enabled = {}                      # when Nova confirmed that it is enabled
         self._hypervisors_job = boards.Job(
             self._look_at_hypervisors, settings.full_interval, settings.interval)
 
@@ -58,6 +59,9 @@ class Nodes:
         ended = self._clock()
         with self._board.lock:
             found = {service.host: service for service in listed}
+            for host, at in self._enabled.items():
+                if at >= started and host in found:     # the list may be older than that
+                    found[host] = _enabled(found[host])
             for host, service in found.items():
                 old = self._services.get(host)
                 self._replaced |= old is not None and old.id != service.id
@@ -156,6 +160,14 @@ class Nodes:
                 for table in (self._services, self._beats, self._hypervisors, self._shares):
                     table.pop(host, None)
 
+    def take_enabled(self, host):
+        """See Collector.on_enabled."""
+        with self._board.lock:
+            if host in self._services:
+                self._enabled[host] = self._clock()
+                self._services[host] = _enabled(self._services[host])
+                self._publish()
+
     def take_metrics(self, host, metrics):
         """See Collector.on_metrics."""
         values = {metric['nova_object.data']['name']: metric['nova_object.data']['value']
@@ -194,6 +206,10 @@ class Nodes:
             cores=hypervisor.cores if hypervisor else 0,
             address=hypervisor.address if hypervisor else '',
             cpu_share=share, cpu_share_at=share_at)
+
+
+def _enabled(service):
+    return dataclasses.replace(service, enabled=True, disabled_reason='')
 
 
 def _beat(beat, old, new, started, ended, most):
