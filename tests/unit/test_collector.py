@@ -179,6 +179,33 @@ class CallsTest(Base):
         self.assertEqual(5.0, self.collector.refresh())
         self.assertEqual({}, self.asked())
 
+    def test_long_lists_of_changes_are_not_asked_for_all_the_time(self):
+        """While everything changes, Nova has better things to do than to list it."""
+        def slowly(call):
+            self.clock.tick(0.4)
+            return self.fake.list_servers(call)
+        self.cloud(hosts=1, servers=1)
+        self.collector.refresh()
+        self.clock.tick(2)
+        self.collector.poke()
+        self.fake.handlers['GET', SERVERS] = slowly
+        self.collector.refresh()
+        self.collector.poke()
+        self.assertAlmostEqual(4.0, self.collector.refresh() + 0.4)
+        self.clock.tick(3.6)
+        self.asked()
+        self.collector.refresh()
+        self.assertEqual({('GET', SERVERS): 1}, self.asked())
+        for seconds in (5, 0):                  # but never more seldom than without a word
+            self.clock.tick(20)
+            self.fake.handlers['GET', SERVERS] = lambda call, s=seconds: (
+                self.clock.tick(s), self.fake.list_servers(call))[1]
+            self.collector.poke()
+            self.collector.refresh()
+            self.collector.poke()
+            wait = self.collector.refresh()
+            self.assertLessEqual(wait, 10)
+
     def test_heartbeats_go_on_while_a_long_list_is_read(self):
         self.fake.page_size = 10
         self.cloud(hosts=2, servers=100)
@@ -292,6 +319,31 @@ class NodesTest(Base):
         self.fake.beat('c0')
         self.collector.refresh_services()
         self.assertEqual(0, self.silence())
+
+    def test_what_nova_has_confirmed_is_known_before_the_next_look(self):
+        self.fake.services['c0'].update(status='disabled', disabled_reason='vmha: spare')
+        self.look()
+
+        def slowly(call):
+            answer = self.fake.list_services(call)
+            self.fake.services['c0'].update(status='enabled', disabled_reason=None)
+            self.fake.beat('c0')
+            self.clock.tick(1)
+            self.collector.on_enabled('c0')
+            return answer
+        self.assertFalse(self.node().enabled)
+        self.fake.handlers['GET', SERVICES] = slowly
+        self.clock.tick(10)
+        self.collector.refresh_services()
+        self.assertEqual((True, ''), (self.node().enabled, self.node().disabled_reason),
+                         'a list that is older says nothing else')
+        del self.fake.handlers['GET', SERVICES]
+        self.collector.refresh_services()
+        self.assertGreater(self.silence(), 0, 'our act is no heartbeat')
+        self.clock.tick(10)
+        self.fake.services['c0'].update(status='disabled', disabled_reason='by others')
+        self.collector.refresh_services()
+        self.assertEqual((False, 'by others'), (self.node().enabled, self.node().disabled_reason))
 
     def test_a_service_that_is_not_listed_is_no_target_and_no_corpse(self):
         record = self.fake.services.pop('c1')

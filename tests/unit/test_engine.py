@@ -351,7 +351,7 @@ class FaultTest(Base):
         world.run(world.over)
         self.assertEqual('gone', world.moves()['off1'].state)
 
-    def test_a_list_that_fails_stops_everything_and_says_so(self):
+    def test_a_list_that_fails_lets_nothing_be_moved_and_says_so(self):
         world = self.world()
 
         def servers(host=None, **_):
@@ -359,8 +359,9 @@ class FaultTest(Base):
         real, world.nova.servers = world.nova.servers, servers
         world.die('c1')
         world.settle(60)
-        self.assertEqual([], self.acts(world, 'force_down'))
-        self.assertIn('HTTP 503', world.store.failures()[0].detail)
+        self.assertEqual([], self.acts(world, 'evacuate'))
+        self.assertEqual('held', world.store.recoveries()[0].state)
+        self.assertIn('HTTP 503', world.store.recoveries()[0].reason)
         world.nova.servers = real
         world.run(world.over)
         self.assertRecovered(world)

@@ -43,6 +43,20 @@ class PaceTest(test_engine.Base):
                           '4 at a time, at most 24: to see if that is faster'],
                          self.pace(world)[:2])
 
+    def test_few_calls_are_without_an_answer_at_a_time(self):
+        world = self.world(30, window_start=12, window_per_target_start=6)
+        unanswered = []
+
+        def done():
+            if world.store.recoveries():
+                unanswered.append(sum(m.state == 'sending' for m in world.moves().values()))
+            return world.over()
+        world.die('c1')
+        world.run(done)
+        self.assertRecovered(world)
+        self.assertGreaterEqual(max(unanswered), 4, 'a third of the window')
+        self.assertLessEqual(max(unanswered), 8)
+
     def test_the_limits_of_operators_are_kept(self):
         for window, most in ((3, {'all': 3, 's1': 2, 's2': 2}), (9, {'all': 4, 's1': 2, 's2': 2})):
             world = self.world(20, window=window, window_start=9, window_per_target=2,

@@ -42,7 +42,7 @@ class Nodes:
         self._providers = {}                    # id -> (Provider, when it was read)
         self._with_room = frozenset()           # ids in Placement's last answer
         self._shares = {}                       # (share, when it was measured)
-        self._enabled = {}                      # when Nova confirmed that it is enabled
+        self._enabled = {}                      # when Nova confirmed that, since the last look
         self._hypervisors_job = boards.Job(
             self._look_at_hypervisors, settings.full_interval, settings.interval)
 
@@ -59,9 +59,6 @@ class Nodes:
         ended = self._clock()
         with self._board.lock:
             found = {service.host: service for service in listed}
-            for host, at in self._enabled.items():
-                if at >= started and host in found:     # the list may be older than that
-                    found[host] = _enabled(found[host])
             for host, service in found.items():
                 old = self._services.get(host)
                 self._replaced |= old is not None and old.id != service.id
@@ -74,6 +71,7 @@ class Nodes:
             found.update({host: dataclasses.replace(self._services[host], up=False)
                           for host in absent})
             self._services = found
+            self._enabled = {h: at for h, at in self._enabled.items() if at >= started}
             self._unknown = listed.unknown
             self._missing = frozenset(absent) - listed.unknown - self._ironic
             self._board.note(
@@ -163,10 +161,8 @@ class Nodes:
     def take_enabled(self, host):
         """See Collector.on_enabled."""
         with self._board.lock:
-            if host in self._services:
-                self._enabled[host] = self._clock()
-                self._services[host] = _enabled(self._services[host])
-                self._publish()
+            self._enabled[host] = self._clock()
+            self._publish()
 
     def take_metrics(self, host, metrics):
         """See Collector.on_metrics."""
@@ -193,12 +189,13 @@ class Nodes:
         provider_id = hypervisor.id if hypervisor else ''
         provider, usage_at = self._providers.get(provider_id, (model.Provider(''), None))
         share, share_at = self._shares.get(host, (None, None))
+        enabled = service.enabled or host in self._enabled
         ttl = self._settings.cpu_share_ttl
         if share_at is not None and (self._clock() - share_at).total_seconds() > ttl:
             share = share_at = None
         return model.ComputeNode(
             host=host, service_id=service.id, provider_id=provider_id, up=service.up,
-            enabled=service.enabled, disabled_reason=service.disabled_reason,
+            enabled=enabled, disabled_reason='' if enabled else service.disabled_reason,
             forced_down=service.forced_down, heartbeat=self._beats.get(host), zone=service.zone,
             aggregates=self._aggregates.get(host, ()), traits=provider.traits,
             capacity=provider.capacity, used=provider.used,
@@ -206,10 +203,6 @@ class Nodes:
             cores=hypervisor.cores if hypervisor else 0,
             address=hypervisor.address if hypervisor else '',
             cpu_share=share, cpu_share_at=share_at)
-
-
-def _enabled(service):
-    return dataclasses.replace(service, enabled=True, disabled_reason='')
 
 
 def _beat(beat, old, new, started, ended, most):
