@@ -20,7 +20,7 @@ EAGER = 0.5                             # seconds between looks while notificati
 # after a notification it is worth looking again.
 SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
-JUST = 1.0                              # seconds after which an instance is looked at once more
+JUST = 0.5                              # seconds after which an instance is looked at once more
 FEW = 8                                 # instances that are asked for one by one
 
 
@@ -161,7 +161,7 @@ class Flight:
     def _evacuate(self, move, source, seen_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
         # into this one. So it is looked at once more, unless it just was.
-        if (self.clock() - seen_at).total_seconds() > JUST and (
+        if (self.clock() - seen_at).total_seconds() >= JUST and (
                 self.collector.is_gone(move.instance_id)):
             raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
