@@ -175,6 +175,7 @@ class Work:
 
         Meanwhile the spares of the plan are enabled: what is listed changes few of them.
         """
+        self._watch(recovery, cluster)  # this may take long, and each heartbeat counts
         reason = self.guard.objection(recovery)
         if reason:
             return Hold(reason)
