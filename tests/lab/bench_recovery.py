@@ -62,7 +62,7 @@ def main(arguments=None):
     runs = _kept(options.report)
     try:
         with fresh.lab_for_bench(options.dir, progress, fake=True) as lab:
-            for number in range(options.repeats):
+            for _ in range(options.repeats):
                 for servers in options.servers:
                     for slow in options.slow:
                         _round(Bench(lab, servers, slow), options.only, runs, options.report,

@@ -10,8 +10,8 @@ all servers of the host, one call to Placement each, for drivers that reshape pr
 devices. To boot hundreds of servers takes a quarter of an hour that way. While the file
 ``quick-claims`` is there, it does not read them. Evacuations are left as slow as they are.
 
-*Slow evacuations, on demand.* With a number in the file ``slow``, what an evacuation does here takes
-so many times as long: that reading, for which all others wait, and the rebuild itself.
+*Slow evacuations, on demand.* With a number in the file ``slow``, what an evacuation does here
+takes so many times as long: that reading, for which all others wait, and the rebuild itself.
 """
 
 # Must be the first of Nova's modules: it decides between threads and eventlet.
