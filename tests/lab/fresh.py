@@ -42,7 +42,7 @@ def clear(lab):
 
 
 def freshen(lab):
-    """In one with Ceph and libvirt: all on, no server, no volume, nothing fenced, storage clean."""
+    """In one with Ceph and libvirt: all on, no server, no volume, nothing fenced, all clean."""
     lab.network.lose(0)
     for name in ('watch', *lab.hosts):
         lab.join(name)
