@@ -5,9 +5,11 @@ is migrated, both hosts have its image open. An address that two hosts claim bel
 """
 
 import collections
+import collections.abc
 import dataclasses
 import datetime
 import ipaddress
+import types
 import typing
 
 from vmha_nova import model
@@ -314,3 +316,49 @@ def backend(word: str, seen: str | None, everywhere: str) -> str:
     if word:
         return word
     return everywhere if seen is None else seen
+
+
+class Backends:
+    """Gives nodes their backends; remembers the last ones, as most are what they were."""
+
+    def __init__(self):
+        self._made = {}                 # host -> (node, the same with its backend)
+
+    def of(self, cluster: model.Cluster, seen: typing.Mapping[str, str],
+           everywhere: str) -> model.Cluster:
+        """The cluster with the backend of every node; see ``backend``.
+
+        What a node has there is the operator's word about it; ``seen`` is by host.
+        """
+        before, made = self._made, {}
+        for host, node in cluster.nodes.items():
+            found = backend(node.backend, seen.get(host), everywhere)
+            of, known = before.get(host, (None, None))
+            if of is not node or known.backend != found:
+                known = dataclasses.replace(node, backend=found)
+            made[host] = node, known
+        self._made = made
+        return dataclasses.replace(cluster, nodes=types.MappingProxyType(
+            {host: known for host, (_, known) in made.items()}))
+
+
+class Backed(collections.abc.Mapping):
+    """Instances by id, each with what backs it, made when it is asked for.
+
+    There may be hundreds of thousands: to have all of them twice takes seconds, and memory.
+    """
+
+    def __init__(self, instances: typing.Mapping[str, model.Instance],
+                 backing_of: typing.Callable[[model.Instance], model.Backing]):
+        self._instances = instances
+        self._backing_of = backing_of
+
+    def __getitem__(self, ident):
+        instance = self._instances[ident]
+        return dataclasses.replace(instance, backing=self._backing_of(instance))
+
+    def __iter__(self):
+        return iter(self._instances)
+
+    def __len__(self):
+        return len(self._instances)

@@ -13,7 +13,8 @@ from vmha_nova import marks
 
 LOOK = 1.0                              # seconds between looks for changes
 INFO = 5.0                              # seconds between notes that nothing has changed
-SLICE = 20                              # hosts checked before others get their turn
+SLICE = 20                              # hosts checked before others get their turn, at least,
+SLICES = 100                            # and in so many slices all of them
 
 
 class Recorder:
@@ -117,7 +118,8 @@ class Recorder:
         # One that breaks, or of which something could not be written, is not gone on with: it
         # would end as if all hosts had been through.
         check, self._check = self._check, None
-        found = list(itertools.islice(check, SLICE))
+        # Each look goes over all nodes: more looks for more nodes would cost their square.
+        found = list(itertools.islice(check, max(SLICE, len(cluster.nodes) // SLICES)))
         self._snapshots.write_capacity(term, found)
         self._checked.update(c.host for c in found)
         if found:

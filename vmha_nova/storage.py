@@ -18,7 +18,6 @@ import dataclasses
 import datetime
 import logging
 import threading
-import types
 
 from vmha_nova import disks
 from vmha_nova import exception
@@ -79,7 +78,7 @@ class Storage:
         self._said = ()
         self._tried = {}                # instance id -> when, of disks without a client
         self._backends = {}             # host -> backend seen there, '': several
-        self._nodes = {}                # host -> (node, the same with its backend)
+        self._nodes = disks.Backends()
         self._owned = None, None, None  # the nodes and the map of which the third was made
 
     def check_lead(self):
@@ -277,16 +276,7 @@ class Storage:
 
     def with_backends(self, cluster):
         """The cluster with the backend of every node; what it has there is the operator's word."""
-        seen, before, made = self._backends, self._nodes, {}
-        for host, node in cluster.nodes.items():
-            backend = disks.backend(node.backend, seen.get(host), self._everywhere)
-            of, known = before.get(host, (None, None))
-            if of is not node or known.backend != backend:      # most are as they were
-                known = _replaced(node, backend=backend)
-            made[host] = node, known
-        self._nodes = made
-        return _replaced(cluster, nodes=types.MappingProxyType(
-            {host: known for host, (_, known) in made.items()}))
+        return self._nodes.of(cluster, self._backends, self._everywhere)
 
     def backed(self, cluster, host, fenced=None):
         """The cluster with what backs the instances of a host.
@@ -319,9 +309,8 @@ class Storage:
         whole = {host for host, (known, all_) in self._known().items() if all_}
         whole.update(filter(self._powered, cluster.nodes))
         records = dict(self._records)   # another thread changes them
-        return _replaced(cluster, instances={ident: _replaced(i, backing=disks.backing(
-            i, records.get(ident), i.host in whole))
-            for ident, i in cluster.instances.items()})
+        return _replaced(cluster, instances=disks.Backed(
+            cluster.instances, lambda i: disks.backing(i, records.get(i.id), i.host in whole)))
 
     def _known(self):
         """Host -> (IPs of its clients on record, whether a fence will hold for all of them)."""

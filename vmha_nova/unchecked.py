@@ -74,32 +74,25 @@ class NamedStorage(UncheckedStorage):
     def __init__(self, everywhere='', protect=None):
         self._everywhere = everywhere
         self._protect = protect or dict
+        self._backends = disks.Backends()
 
     def with_backends(self, cluster):
         """The cluster with the backend of every node, by the operator's word."""
-        return dataclasses.replace(cluster, nodes={
-            host: dataclasses.replace(node, backend=disks.backend(
-                node.backend, None, self._everywhere))
-            for host, node in cluster.nodes.items()})
+        return self._backends.of(cluster, {}, self._everywhere)
 
     def backed(self, cluster, host, fenced=None):
         """The cluster with what backs the instances of a host, by the operator's word."""
-        backings = self._backings(cluster, cluster.on(host))
+        backed = self.foreseen(cluster).instances
         return dataclasses.replace(cluster, instances=collections.ChainMap(
-            backings, cluster.instances))
+            {i.id: backed[i.id] for i in cluster.on(host)}, cluster.instances))
 
     def foreseen(self, cluster):
         """The same for all instances."""
-        return dataclasses.replace(
-            cluster, instances=self._backings(cluster, cluster.instances.values()))
-
-    def _backings(self, cluster, instances):
-        found = {}
-        for instance in instances:
+        def backing(instance):
             node = cluster.nodes.get(instance.host)
-            found[instance.id] = dataclasses.replace(instance, backing=disks.named_backing(
-                instance, disks.backend(node.backend, None, self._everywhere) if node else ''))
-        return found
+            return disks.named_backing(instance, disks.backend(
+                node.backend, None, self._everywhere) if node else '')
+        return dataclasses.replace(cluster, instances=disks.Backed(cluster.instances, backing))
 
     def protections(self, cluster):
         """What keeps hosts from writing once they are said to be dead: host -> (level, why)."""

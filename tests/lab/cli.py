@@ -146,7 +146,7 @@ def table(options):
 
 
 def bench(options):
-    """Measure something: recovery, clients, detection, fence or lists; see README.rst."""
+    """Measure something: recovery, clients, detection, fence, lists, scale; see README.rst."""
     return importlib.import_module(f'tests.lab.bench_{options.name}').main(options.rest)
 
 
@@ -259,10 +259,10 @@ def _parser():
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
     command(table).add_argument(
-        'file', help='that of $VMHA_FAILURES, or a report of `bench detection`')
+        'file', help='that of $VMHA_FAILURES, or a report of `bench detection` or `scale`')
     add = command(bench).add_argument
     add('name', nargs='?', default='recovery', help='what (default %(default)s)',
-        choices=('clients', 'detection', 'fence', 'lists', 'recovery'))
+        choices=('clients', 'detection', 'fence', 'lists', 'recovery', 'scale'))
     add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser

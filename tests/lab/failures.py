@@ -1,13 +1,15 @@
-"""The tables in the documents: of what fails, and of how fast that is found.
+"""The tables in the documents: of what fails, how fast that is found, and what many hosts cost.
 
-The first is made of rows that tests append to a file, the second of a report of
-`bench_detection`.
+The first is made of rows that tests append to a file, the others of reports of `bench_detection`
+and `bench_scale`.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
+
+from tests.lab import bench_scale
 
 #: Names the file that rows are appended to; without it they are kept nowhere.
 VARIABLE = 'VMHA_FAILURES'
@@ -52,7 +54,7 @@ def load(path):
 def text(path):
     """The table of a file, whichever it is, in reStructuredText."""
     if isinstance(found := json.loads(pathlib.Path(path).read_text(encoding='utf-8')), dict):
-        return speeds(found)
+        return sizes(found) if 'clouds' in found else speeds(found)
     return table(load(path))
 
 
@@ -72,6 +74,12 @@ def speeds(report):
     return _table((40, 15, 15, 15, 15), (
         f'seconds, {len(next(iter(report["runs"].values())))} runs of each', 'detect_s, median',
         'maximum', 'outage_s, median', 'maximum'), rows)
+
+
+def sizes(report):
+    """What clouds of several sizes cost."""
+    return _table((30, *[20] * len(report['clouds'])), bench_scale.head(report),
+                  bench_scale.figures(report))
 
 
 def _table(widths, head, rows):

@@ -30,6 +30,26 @@ def stamp(time):
     return time.strftime('%Y-%m-%dT%H:%M:%SZ')
 
 
+def make_session(url, **settings):
+    """A keystoneauth session for the services at ``url``."""
+    auth = v3.Password(auth_url=f'{url}/identity/v3', username='vmha', password='x',
+                       project_name='service', user_domain_id='default',
+                       project_domain_id='default')
+    return session.Session(auth=auth, **settings)
+
+
+def server_record(server_id, host, name, updated, **fields):
+    """A server with its details, as Nova shows it."""
+    return {
+        'id': server_id, 'name': name, 'tenant_id': 'p1', 'status': 'ACTIVE',
+        'updated': updated, 'image': {'id': 'i1'}, 'metadata': {},
+        'OS-EXT-SRV-ATTR:host': host, 'OS-EXT-STS:vm_state': 'active',
+        'OS-EXT-STS:task_state': None, 'OS-EXT-STS:power_state': 1,
+        'OS-EXT-AZ:availability_zone': 'nova',
+        'flavor': {'vcpus': 2, 'ram': 512, 'disk': 5, 'ephemeral': 1, 'swap': 1025,
+                   'original_name': 'small', 'extra_specs': {}}, **fields}
+
+
 class Fault:
     """What goes wrong with requests to a path: an 'answer', 'half' of one, 'cut', 'hang', 'reset'.
 
@@ -89,10 +109,7 @@ class FakeNova:
         self.server.server_close()
 
     def session(self, **settings):
-        auth = v3.Password(auth_url=f'{self.url}/identity/v3', username='vmha', password='x',
-                           project_name='service', user_domain_id='default',
-                           project_domain_id='default')
-        return session.Session(auth=auth, **settings)
+        return make_session(self.url, **settings)
 
     def fail(self, method, path, kind='answer', **how):
         """The next request(s) with this method and start of path go wrong."""
@@ -119,14 +136,8 @@ class FakeNova:
         return provider
 
     def add_server(self, host, name='', **fields):
-        server = {
-            'id': str(uuid.uuid4()), 'name': name, 'tenant_id': 'p1', 'status': 'ACTIVE',
-            'updated': stamp(self.clock()), 'image': {'id': 'i1'}, 'metadata': {},
-            'OS-EXT-SRV-ATTR:host': host, 'OS-EXT-STS:vm_state': 'active',
-            'OS-EXT-STS:task_state': None, 'OS-EXT-STS:power_state': 1,
-            'OS-EXT-AZ:availability_zone': 'nova',
-            'flavor': {'vcpus': 2, 'ram': 512, 'disk': 5, 'ephemeral': 1, 'swap': 1025,
-                       'original_name': 'small', 'extra_specs': {}}, **fields}
+        server = server_record(str(uuid.uuid4()), host, name, **{
+            'updated': stamp(self.clock()), **fields})
         self.servers[server['id']] = server
         return server['id']
 
@@ -161,7 +172,7 @@ class FakeNova:
         for pattern, method, handler in ROUTES:
             match = re.fullmatch(pattern, call.path)
             if match and method == call.method:
-                return handler(self, call, *match.groups())
+                return getattr(self, handler)(call, *match.groups())
         return 404, {'itemNotFound': {'code': 404, 'message': 'The resource could not be found.'}}
 
     def page(self, call, key, records, id_key='id'):
@@ -259,18 +270,18 @@ class FakeNova:
 
 
 ROUTES = [
-    ('/v2.1/os-services', 'GET', FakeNova.list_services),
-    ('/v2.1/os-services/(.+)', 'PUT', FakeNova.put_service),
-    ('/v2.1/os-hypervisors/detail', 'GET', FakeNova.list_hypervisors),
-    ('/v2.1/os-hypervisors/(.+)', 'GET', FakeNova.show_hypervisor),
-    ('/v2.1/os-aggregates', 'GET', FakeNova.list_aggregates),
-    ('/v2.1/os-server-groups', 'GET', FakeNova.list_groups),
-    ('/v2.1/servers/detail', 'GET', FakeNova.list_servers),
-    ('/v2.1/servers', 'GET', FakeNova.list_deleted),
-    ('/v2.1/servers/([^/]+)', 'GET', FakeNova.show_server),
-    ('/v2.1/servers/([^/]+)/action', 'POST', FakeNova.act),
-    ('/v2.1/os-migrations', 'GET', FakeNova.list_migrations),
-    ('/placement/allocation_candidates', 'GET', FakeNova.list_candidates),
+    ('/v2.1/os-services', 'GET', 'list_services'),
+    ('/v2.1/os-services/(.+)', 'PUT', 'put_service'),
+    ('/v2.1/os-hypervisors/detail', 'GET', 'list_hypervisors'),
+    ('/v2.1/os-hypervisors/(.+)', 'GET', 'show_hypervisor'),
+    ('/v2.1/os-aggregates', 'GET', 'list_aggregates'),
+    ('/v2.1/os-server-groups', 'GET', 'list_groups'),
+    ('/v2.1/servers/detail', 'GET', 'list_servers'),
+    ('/v2.1/servers', 'GET', 'list_deleted'),
+    ('/v2.1/servers/([^/]+)', 'GET', 'show_server'),
+    ('/v2.1/servers/([^/]+)/action', 'POST', 'act'),
+    ('/v2.1/os-migrations', 'GET', 'list_migrations'),
+    ('/placement/allocation_candidates', 'GET', 'list_candidates'),
 ]
 
 

@@ -228,6 +228,34 @@ class BackendTest(unittest.TestCase):
         self.assertEqual('', disks.backend('', None, ''))
 
 
+class RememberedTest(unittest.TestCase):
+    """Of thousands of nodes and instances, only what is asked for or has changed is made."""
+
+    def test_a_node_that_is_as_it_was_is_not_made_again(self):
+        backends, there = disks.Backends(), nodes('c1', 'c2')
+        first = backends.of(model.Cluster(nodes=there), {'c1': 'rbd:fast'}, 'rbd:vms')
+        self.assertEqual(['rbd:fast', 'rbd:vms'], [n.backend for n in first.nodes.values()])
+        there = {**there, 'c2': dataclasses.replace(there['c2'], up=True)}
+        second = backends.of(model.Cluster(nodes=there), {'c1': 'rbd:fast'}, 'rbd:vms')
+        self.assertIs(first.nodes['c1'], second.nodes['c1'])
+        self.assertTrue(second.nodes['c2'].up)
+        third = backends.of(model.Cluster(nodes=there), {'c1': 'rbd:slow'}, 'rbd:vms')
+        self.assertEqual('rbd:slow', third.nodes['c1'].backend)
+
+    def test_what_backs_an_instance_is_worked_out_when_it_is_asked_for(self):
+        asked = []
+
+        def backing(instance):
+            asked.append(instance.id)
+            return model.Backing('rbd:vms')
+        found = disks.Backed({n: model.Instance(n) for n in ('a', 'b', 'c')}, backing)
+        self.assertEqual((3, ['a', 'b', 'c'], True, None), (
+            len(found), sorted(found), 'b' in found, found.get('d')))
+        asked.clear()
+        self.assertEqual('rbd:vms', found['b'].backing.backend)
+        self.assertEqual(['b'], asked)
+
+
 class FillTest(unittest.TestCase):
     """How full the storage is once what a host held is made anew on the others."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
+import types
 import unittest
 from unittest import mock
 
@@ -34,6 +35,7 @@ class Spy(snapshot.Snapshots):
         self.written = []
 
     def _write(self, term, table, key, gone, rows):
+        rows = list(rows)
         super()._write(term, table, key, gone, rows)
         if table.__name__ != 'Capacity':
             self.written += [r[key.key] for r in rows] + [f'-{one}' for one in gone]
@@ -207,6 +209,34 @@ class CapacityTest(CapacityCase):
                 'old', t.NOW, 0, 0, 0, 0, True, None, 'none', '', (), ())]])
         world.settle(65)
         self.assertEqual({'c1', 'c2', 's1'}, set(self.capacity(world)))
+
+
+class LargeTest(unittest.TestCase):
+    """What thousands of hosts, and hundreds of thousands of rows, are held to."""
+
+    def test_rows_are_made_when_it_is_their_turn(self):
+        made = []
+        some = snapshot.batches(made.append(n) or n for n in range(5 * snapshot.BATCH))
+        self.assertEqual(list(range(snapshot.BATCH)), next(some))
+        self.assertEqual(snapshot.BATCH, len(made))
+
+    def test_the_looks_at_all_hosts_do_not_grow_with_them(self):
+        for hosts, looks in ((20, 1), (3000, recorder.SLICES), (6000, recorder.SLICES)):
+            self.assertEqual((hosts, looks), self.check(hosts))
+
+    @staticmethod
+    def check(hosts):
+        """How many hosts were checked, in how many looks."""
+        written = []
+        one = recorder.Recorder(
+            types.SimpleNamespace(recoveries=lambda open_only: ()), None, None,
+            unchecked.UncheckedStorage(), model.Policy(), None)
+        one._snapshots = types.SimpleNamespace(
+            write_capacity=lambda term, rows, gone=(): written.append(len(rows)), capacities=set)
+        cluster = t.cluster([t.node(f'c{n}') for n in range(hosts)])
+        while one._look_at_capacity(1, cluster, t.NOW) == 0.0:
+            pass
+        return sum(written), len([rows for rows in written if rows])
 
 
 class FaultTest(CapacityCase):

@@ -1,7 +1,9 @@
 """What the engine finds out before it starts: settings that would let it fail later."""
 
+import gc
 import os
 import tempfile
+import weakref
 
 import sqlalchemy as sa
 import testtools
@@ -60,3 +62,25 @@ class CheckTest(testtools.TestCase):
     def test_a_backend_that_is_none(self):
         self.refused("[ceph] hosts_backend: 'vms' is no place of disks", service.make_pools,
                      self.conf('vms').ceph)
+
+
+class MemoryTest(testtools.TestCase):
+    def test_what_is_there_is_set_aside_and_looked_through_the_next_time(self):
+        self.addCleanup(gc.unfreeze)
+        circle = []
+        circle.append(circle)
+        service.settle_memory()
+        self.assertTrue(gc.get_freeze_count())
+        self.assertFalse(any(one is circle for one in gc.get_objects()))
+        witness = Witness()
+        witness.itself, gone = witness, weakref.ref(witness)
+        gc.freeze()
+        del witness
+        gc.collect()
+        self.assertIsNotNone(gone())
+        service.settle_memory()
+        self.assertIsNone(gone())
+
+
+class Witness:
+    """Something that can be seen to go."""

@@ -42,6 +42,11 @@ class Collector:
         """The newest model.Cluster."""
         return self._board.snapshot
 
+    @property
+    def read_all_at(self):
+        """When the newest list of all servers was begun; None before the first."""
+        return self._full_job.began_at
+
     def refresh(self):
         """Do what is due; returns the seconds until something is due again. Raises nothing.
 

@@ -12,6 +12,7 @@ from vmha_nova import model
 from vmha_nova import states
 
 OPEN_FAILURES = ('new', 'checking')
+PART = 1000                             # rows read at a time of tables that can be very long
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +66,10 @@ class Reads(base.Database):
     def clients(self, host=None):
         """Clients of the storage seen at hosts: client -> (host, user, when)."""
         table = models.StorageClient
-        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
+        query = sa.select(table.client, table.host, table.user, table.seen_at)
         with self.reading() as session:
-            return {row.client: (row.host, row.user, row.seen_at)
-                    for row in session.scalars(query)}
+            return {client: (of, user, at) for client, of, user, at in session.execute(
+                query if host is None else query.where(table.host == host))}
 
     def backends(self):
         """Where disks of hosts' instances were last seen: host -> backend, '': in several."""
@@ -86,7 +87,9 @@ class Reads(base.Database):
     def disks(self, host=None):
         """Where instances' disks were found: instance id -> DiskRecord."""
         table = models.DiskRecord
-        query = sa.select(table) if host is None else sa.select(table).where(table.host == host)
+        # As many as there are instances: in parts, or all are in memory twice.
+        query = sa.select(table).execution_options(yield_per=PART)
+        query = query if host is None else query.where(table.host == host)
         return {r.instance_id: r for r in self._all(model.DiskRecord, query)}
 
     def failures(self, open_only=False, since=None, limit=1000):

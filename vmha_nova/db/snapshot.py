@@ -8,6 +8,7 @@ storage.
 import collections
 import dataclasses
 import datetime
+import itertools
 import logging
 import types
 
@@ -49,27 +50,27 @@ class Snapshots:
 
     def write_nodes(self, term, rows, gone=()):
         """Write NodeRows, and forget hosts."""
-        self._write(term, models.Node, models.Node.host, gone, [
+        self._write(term, models.Node, models.Node.host, gone, (
             dict(host=r.node.host, zone=r.node.zone, up=r.node.up, enabled=r.node.enabled,
                  backend=r.backend, instances=r.instances, load_share=r.load,
-                 record=encode(r.node, NODE_LEFT_OUT)) for r in rows])
+                 record=encode(r.node, NODE_LEFT_OUT)) for r in rows))
 
     def write_instances(self, term, instances, gone=()):
         """Write instances, and forget others, by id."""
-        self._write(term, models.Instance, models.Instance.id, gone, [
-            dict(id=i.id, host=i.host, record=encode(i, INSTANCE_LEFT_OUT)) for i in instances])
+        self._write(term, models.Instance, models.Instance.id, gone, (
+            dict(id=i.id, host=i.host, record=encode(i, INSTANCE_LEFT_OUT)) for i in instances))
 
     def write_groups(self, term, groups, gone=()):
         """Write server groups, and forget others, by id."""
-        self._write(term, models.ServerGroup, models.ServerGroup.id, gone, [
+        self._write(term, models.ServerGroup, models.ServerGroup.id, gone, (
             dict(id=g.id, policy=g.policy, max_per_host=g.max_per_host,
-                 members=sorted(g.members)) for g in groups])
+                 members=sorted(g.members)) for g in groups))
 
     def write_capacity(self, term, rows, gone=()):
         """Write what the death of hosts would mean (model.Capacity), and forget hosts."""
-        self._write(term, models.Capacity, models.Capacity.host, gone, [
+        self._write(term, models.Capacity, models.Capacity.host, gone, (
             dict(dataclasses.asdict(r), spares=list(r.spares), problems=list(r.problems))
-            for r in rows])
+            for r in rows))
 
     def capacities(self):
         """The hosts whose capacity is on record."""
@@ -85,7 +86,8 @@ class Snapshots:
                 unknown_hosts=sorted(cluster.unknown_hosts)))
 
     def _write(self, term, table, key, gone, rows):
-        # In batches: nobody who reports a host waits for hundreds of thousands of rows.
+        # In batches: nobody who reports a host waits for hundreds of thousands of rows, and they
+        # are never all in memory.
         for some in batches(gone):
             with self._store.leading(term) as session:
                 session.execute(sa.delete(table).where(key.in_(some)))
@@ -227,5 +229,6 @@ _DEFAULTS = {cls: _defaults(cls) for cls in (model.ComputeNode, model.Instance)}
 
 def batches(items, size=BATCH):
     """The items in lists of no more than ``size``: a statement takes only so many values."""
-    items = list(items)
-    return (items[at:at + size] for at in range(0, len(items), size))
+    items = iter(items)
+    while some := list(itertools.islice(items, size)):
+        yield some

@@ -160,18 +160,26 @@ class Store(reads.Reads):
             session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
 
     # -- the leading engine writes --------------------------------------------------------------
+    @staticmethod
+    def _replace(session, key, rows):
+        """Put rows in the place of those with the same key, by a few statements for thousands."""
+        for some in snapshot.batches(rows):
+            session.execute(sa.delete(key.class_).where(key.in_([r[key.key] for r in some])))
+            session.execute(sa.insert(key.class_), some)
+
     def save_loads(self, term, loads):
         """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""
         with self.leading(term) as session:
-            for host, (share, at) in loads.items():
-                session.merge(models.NodeLoad(host=host, cpu_share=share, cpu_share_at=at))
+            self._replace(session, models.NodeLoad.host, [
+                dict(host=host, cpu_share=share, cpu_share_at=at)
+                for host, (share, at) in loads.items()])
 
     def save_clients(self, term, seen, forgotten=()):
         """Keep clients, as clients() gives them, and forget others."""
         with self.leading(term) as session:
-            for client, (host, user, at) in seen.items():
-                session.merge(models.StorageClient(client=client, host=host, user=user,
-                                                   seen_at=at))
+            self._replace(session, models.StorageClient.client, [
+                dict(client=client, host=host, user=user, seen_at=at)
+                for client, (host, user, at) in seen.items()])
             for some in snapshot.batches(forgotten):
                 session.execute(sa.delete(models.StorageClient).where(
                     models.StorageClient.client.in_(some)))
@@ -179,8 +187,8 @@ class Store(reads.Reads):
     def save_backends(self, term, seen):
         """Keep where disks were seen, as backends() gives it."""
         with self.leading(term) as session:
-            for host, backend in seen.items():
-                session.merge(models.HostBackend(host=host, backend=backend))
+            self._replace(session, models.HostBackend.host, [
+                dict(host=host, backend=backend) for host, backend in seen.items()])
 
     def save_disks(self, term, records, forgotten=()):
         """Keep DiskRecords, and forget those of other instances, by id."""
