@@ -5,6 +5,7 @@ minute and a half while tests are being written; it is left running.
 """
 
 import atexit
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -39,6 +40,44 @@ def _end(folder):
         folder.parent.rmdir()
 
 
+def freshen(lab):
+    """All hosts are in service, and no server is left."""
+    cloud = lab.cloud()
+    down = [h for h in lab.hosts if not lab.alive(h) or _out_of_service(cloud.service(h))]
+    # Servers first: a host is only taken back when its evacuations are cleaned up.
+    for host in down:
+        if not lab.alive(host):
+            lab.start_host(host)
+    cloud.delete_all()
+    for host in down:
+        lab.bring_back(host)
+
+
+def _out_of_service(service):
+    return service['forced_down'] or service['status'] != 'enabled' or service['state'] != 'up'
+
+
+@contextlib.contextmanager
+def full(lab, host):
+    """Within, a host has no memory left as far as Placement knows."""
+    session, url = lab.session(), lab.urls['placement_url']
+    provider, = session.get(f'{url}/resource_providers?name={host}').json()['resource_providers']
+    path = f'{url}/resource_providers/{provider["uuid"]}/inventories/MEMORY_MB'
+
+    def reserve(change):
+        for left in reversed(range(5)):
+            found = session.get(path).json()
+            found['reserved'] = change(found)
+            answer = session.put(path, json=found, raise_exc=not left)
+            if answer.status_code != 409:       # nova-compute has written in between
+                return
+    reserve(lambda found: found['total'] - 1)
+    try:
+        yield
+    finally:
+        reserve(lambda found: 0)
+
+
 class LabTest(case.RecoveryTest):
     """With Nova's fake hypervisor, whose servers cost nothing."""
 
@@ -62,21 +101,9 @@ class LabTest(case.RecoveryTest):
                 kill()
             except common.LabError:
                 pass                    # never started
-        down = [h for h in self.lab.hosts
-                if not self.lab.alive(h) or self._out_of_service(self.cloud.service(h))]
-        # Servers first: a host is only taken back when its evacuations are cleaned up.
-        for host in down:
-            if not self.lab.alive(host):
-                self.lab.start_host(host)
-        self.cloud.delete_all()
-        for host in down:
-            self.lab.bring_back(host)
+        freshen(self.lab)
         for path in self.lab.state.data.glob('vmha.sqlite*'):
             path.unlink()
-
-    @staticmethod
-    def _out_of_service(service):
-        return service['forced_down'] or service['status'] != 'enabled' or service['state'] != 'up'
 
     def configure(self, **overrides):
         """Write vmha.conf anew; names with '__' for the dot of group.option."""

@@ -151,7 +151,7 @@ class Nova(sim_nova.SimNova):
 
     # -- what owners and others do --------------------------------------------------------------
     def delete(self, ident):
-        server = self.servers_.pop(ident)
+        server = super().delete(ident)
         for host in {*self.copies[ident], server.host}:
             if self.hosts[host].alive:
                 self.lose(ident, host)

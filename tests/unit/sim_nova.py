@@ -111,6 +111,10 @@ class SimNova:
             if self.servers_[name].vm_state == 'active':
                 self.ceph.start(name, host)
 
+    def delete(self, ident):
+        """A server is deleted; Nova lists none of its evacuations any more."""
+        return self.servers_.pop(ident)
+
     @nova_rules.obeys('a_living_host_beats')
     def tick(self, seconds):
         """Time goes on."""
@@ -470,6 +474,7 @@ class SimNova:
         self._act('start', ident)
         self._power(ident, ('stopped',), 'active', 'powering-on', 1)
 
+    @nova_rules.obeys('power_acts_fit_the_state', 'busy_is_not_stopped')
     def _power(self, ident, old, new, task, power):
         server = self._to_act_on(ident)
         if server.vm_state not in old:
