@@ -41,7 +41,8 @@ class Watcher(sim_monitor.World):
             return None
         seen = self._looks()
         return dataclasses.replace(look, beats=seen.beats, forced=seen.forced,
-                                   unknown=seen.unknown, addresses={h: h for h in seen.beats})
+                                   unknown=seen.unknown, changed=seen.changed,
+                                   addresses={h: h for h in self._world.nova.hosts})
 
     # -- what happens, as it does in the world --------------------------------------------------
     def crash(self, name):
