@@ -11,8 +11,8 @@ CHANGES = {
         'return not host.forced_down and (', 'return ('),
     'forced_up_is_up_at_once': (
         'host.forced_down, host.changed_at = forced,',
-        'host.beat_at = START - datetime.timedelta(1)\n        '
-        'host.forced_down, host.changed_at = forced,'),
+        ('host.beat_at = START - datetime.timedelta(1)\n        '
+        'host.forced_down, host.changed_at = forced,')),
     'disabled_has_a_reason': (
         'host.changed_at = True, \'\', self.clock()',
         'host.changed_at = True, host.reason, self.clock()'),
@@ -120,6 +120,6 @@ CHANGES = {
         'self._cell(host.name, error=exception.OutcomeUnknown)', 'pass'),
     'placement_knows_no_cells': (
         'for host in self.hosts.values():\n            used',
-        'for host in [h for h in self.hosts.values() if h.name not in self.down]:\n'
-        '            used'),
+        ('for host in [h for h in self.hosts.values() if h.name not in self.down]:\n'
+        '            used')),
 }

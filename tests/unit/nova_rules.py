@@ -58,7 +58,7 @@ RULES = {
     'a_full_target_takes_nothing': 'The same.',
     'anti_affinity_is_kept': 'The same, where a member of its group is.',
     'affinity_cannot_be_evacuated': 'The same, as its group is on the host that failed.',
-    'a_dead_target_takes_it_later': 'The call waits, and is followed when its nova-compute starts.',
+    'a_dead_target_takes_it_later': 'The call waits until its nova-compute starts.',
     'a_target_that_dies_ends_nothing': 'Its record stays, and its task state, also afterwards.',
     'a_second_one_spoils_the_first': 'It is taken; the server ends in ERROR, a record failed.',
     # the way back
