@@ -130,6 +130,7 @@ class Calm(Contract):
         cls.stage.put(cls.spoilt, 'error')
         cls.stage.put(cls.paused, 'paused')
         cls.stage.kill(SILENT)
+        cls.stage.pause(SECOND)         # its last heartbeat may be on its way
 
     # -- services -------------------------------------------------------------------------------
     def test_services_are_listed(self):

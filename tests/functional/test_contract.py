@@ -77,14 +77,15 @@ class LabStage(stage.Stage):
             def do(text, back):
                 connection.execute(sa.text(text))
                 undo.callback(connection.execute, sa.text(back))
-            do("CREATE FUNCTION away() RETURNS INT BEGIN SIGNAL SQLSTATE '08S01' SET "
-               "MYSQL_ERRNO = 2013, MESSAGE_TEXT = 'Lost connection'; RETURN 1; END",
+            do("CREATE OR REPLACE FUNCTION away() RETURNS INT DETERMINISTIC BEGIN SIGNAL SQLSTATE "
+               "'08S01' SET MYSQL_ERRNO = 2013, MESSAGE_TEXT = 'Lost connection'; RETURN 1; END",
                'DROP FUNCTION away')
             do('RENAME TABLE ' + ', '.join(f'{t} TO {t}_away' for t in TABLES),
                'RENAME TABLE ' + ', '.join(f'{t}_away TO {t}' for t in TABLES))
             for table in TABLES:
-                do(f'CREATE VIEW {table} AS SELECT * FROM {table}_away WHERE away() = 1',
-                   f'DROP VIEW {table}')
+                query = sa.select(sa.text('*')).select_from(sa.table(f'{table}_away')).where(
+                    sa.text('away() = 1'))
+                do(f'CREATE VIEW {table} AS {query}', f'DROP VIEW {table}')
             yield
         engine.dispose()
 

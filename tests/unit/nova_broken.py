@@ -56,7 +56,8 @@ CHANGES = {
     'power_acts_fit_the_state': ('if server.vm_state not in old:', 'if False:'),
     'an_error_can_be_stopped': ("('active', 'error'), 'stopped'", "('active',), 'stopped'"),
     'busy_is_not_stopped': (
-        '        if server.task_state:\n            raise', '        if False:\n            raise'),
+        '        if server.task_state:\n            raise',
+        '        if False:\n            raise'),
     'a_dead_host_stops_nothing': (
         'self._send(server.host, lambda: self._after(1.0, ends))', 'self._after(1.0, ends)'),
     'a_host_that_is_up_is_not_evacuated': (
