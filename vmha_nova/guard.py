@@ -285,7 +285,9 @@ class Guard:
             for move in self.store.moves(ident):
                 if move.intent_at is not None:
                     sent[move.instance_id].append(move)
-        records = [r for r in self.nova.evacuations(recovery.host) if r.status not in ENDED
+        listed = self.nova.evacuations(recovery.host)
+        self._need_records(recovery.host, sent, listed)
+        records = [r for r in listed if r.status not in ENDED
                    and any(r.id not in m.known for m in sent[r.instance_id])]
         left = [r for r in records if r.status != 'completed']
         if left:
@@ -298,6 +300,24 @@ class Guard:
                 well and recovery.state in ('recovered', 'partial')):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
+
+    def _need_records(self, host, sent, listed):
+        """Nova's list of a cell that is down is empty, and does not say so.
+
+        :param sent: instance id -> moves for which an evacuation was asked
+        :raises Unreachable: it lacks one that has taken place.
+        """
+        having = {r.instance_id for r in listed}
+        for ident, moves in sent.items():
+            if ident in having or not any(m.landed_at for m in moves):
+                continue
+            try:
+                self.nova.server(ident)
+            except exception.NotFound:
+                continue                # its records are gone with it
+            raise exception.Unreachable(
+                f'Nova lists no evacuation of {moves[-1].name} from {host}, and there was one: '
+                'is its cell down?')
 
 
 def _in_service(node):

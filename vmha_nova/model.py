@@ -240,8 +240,11 @@ class Service:
 
         Nova shows its row's updated_at, which disabling it or forcing it down moves, too.
         """
-        return self.beat != old.beat and (
-            self.enabled, self.disabled_reason, self.forced_down) == (
+        return self.beat != old.beat and not self.changed_since(old)
+
+    def changed_since(self, old: 'Service') -> bool:
+        """Whether it was disabled, enabled, forced down or taken back between those looks."""
+        return (self.enabled, self.disabled_reason, self.forced_down) != (
             old.enabled, old.disabled_reason, old.forced_down)
 
 

@@ -5,6 +5,7 @@ minute and a half while tests are being written; it is left running.
 """
 
 import atexit
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -38,6 +39,30 @@ def _end(folder):
     lab.tear_down(folder, wipe=not keep)
     if not keep:
         folder.parent.rmdir()
+
+
+@contextlib.contextmanager
+def full(lab, host):
+    """Within, a host has no memory left as far as Placement knows."""
+    session, url = lab.session(), lab.urls['placement_url']
+    provider, = session.get(f'{url}/resource_providers?name={host}').json()['resource_providers']
+    path = f'{url}/resource_providers/{provider["uuid"]}/inventories/MEMORY_MB'
+
+    # An older one does not let everything be reserved.
+    version = {'OpenStack-API-Version': 'placement 1.26'}
+
+    def reserve(change):
+        for left in reversed(range(5)):
+            found = session.get(path, headers=version).json()
+            found['reserved'] = change(found)
+            answer = session.put(path, json=found, headers=version, raise_exc=not left)
+            if answer.status_code != 409:       # nova-compute has written in between
+                return
+    reserve(lambda found: found['total'])
+    try:
+        yield
+    finally:
+        reserve(lambda found: 0)
 
 
 class LabTest(case.RecoveryTest):

@@ -26,29 +26,12 @@ class RecoveryTest(base.LabTest):
         self.configure(collector__nodes_interval='600', recovery__window='2')
         self.boot(2, stopped=1)
         self.start()
-        self.fill(self.SPARE)
+        self.enterContext(base.full(self.lab, self.SPARE))
         self.die()
         self.wait_over()
         moves, records = self.assertRecovered()
         self.assertEqual({self.SPARE}, {h for m in moves.values() for h in m.tried})
         self.assertEqual(4, len(records), 'one that failed and one that worked, each')
-
-    def fill(self, host):
-        """Leave no memory on a host as far as Placement knows, until the test ends."""
-        session, url = self.lab.session(), self.lab.urls['placement_url']
-        provider, = session.get(f'{url}/resource_providers?name={host}').json()[
-            'resource_providers']
-        path = f'{url}/resource_providers/{provider["uuid"]}/inventories/MEMORY_MB'
-
-        def reserve(change):
-            for left in reversed(range(5)):
-                found = session.get(path).json()
-                found['reserved'] = change(found)
-                answer = session.put(path, json=found, raise_exc=not left)
-                if answer.status_code != 409:   # nova-compute has written in between
-                    return
-        reserve(lambda found: found['total'] - 1)
-        self.addCleanup(reserve, lambda found: 0)
 
     def test_somebody_forces_the_host_down_in_nova(self):
         self.boot(2, stopped=0)

@@ -174,7 +174,7 @@ class Events:
         """Its owner deletes a guest; quietly: no list of Nova's tells."""
         self._world.nova.delete(guest)
         if quietly:
-            self._world.nova.deleted.discard(guest)
+            del self._world.nova.servers_.deleted[guest]
 
     def stop(self, guest):
         """Its owner stops a guest."""

@@ -5,6 +5,7 @@ import dataclasses
 from tests.unit import sim
 from tests.unit import sim_monitor
 from vmha_nova import messaging
+from vmha_nova.monitor import looks
 from vmha_nova.monitor import verdict
 
 REPORTED = (verdict.DEAD, verdict.PROBABLY_DEAD)
@@ -19,6 +20,7 @@ class Watcher(sim_monitor.World):
 
     def __init__(self, world, options):
         self._world = world
+        self._looks = looks.NovaLooks(world.nova, lambda: self.now)
         options = dict(options)
         reported = options.pop('reported', REPORTED)
         super().__init__(tuple(world.nova.hosts), 0, reported, options.pop('witnesses', False),
@@ -37,11 +39,10 @@ class Watcher(sim_monitor.World):
         look = super().look_nova(began)
         if look is None or self._world.nova.away:
             return None
-        listed = self._world.nova.services()
-        return dataclasses.replace(
-            look, beats={s.host: s.beat for s in listed},
-            forced=frozenset(s.host for s in listed if s.forced_down), unknown=listed.unknown,
-            addresses={s.host: s.host for s in listed})
+        seen = self._looks()
+        return dataclasses.replace(look, beats=seen.beats, forced=seen.forced,
+                                   unknown=seen.unknown, changed=seen.changed,
+                                   addresses={h: h for h in self._world.nova.hosts})
 
     # -- what happens, as it does in the world --------------------------------------------------
     def crash(self, name):

@@ -1,16 +1,14 @@
-"""A small Nova in virtual time, good enough to drive the real engine, collector and store.
+"""The real engine, collector and store on a simulated cloud, in virtual time.
 
-It keeps the rules a recovery depends on (evacuate is refused while the service is up, a second
-one is taken and breaks the instance, a stopped guest in ERROR comes back ACTIVE, …) and counts
-what must never happen. ``Killed`` can be raised before or after any act or write.
+The Nova is that of sim_nova.py. ``Killed`` can be raised before or after any act or write.
 """
 
 import concurrent.futures
-import dataclasses
 import datetime
 
 from tests.unit import clock as clocks
 from tests.unit import sim_ceph
+from tests.unit import sim_nova
 from tests.unit import sim_power
 from vmha_nova import clock
 from vmha_nova import collector
@@ -23,13 +21,12 @@ from vmha_nova.fencing import none
 from vmha_nova.fencing import power
 from vmha_nova.fencing import storage as storage_fence
 from vmha_nova import model
-from vmha_nova import nova
 from vmha_nova import planner
 from vmha_nova import recorder
 from vmha_nova import storage
 from vmha_nova import unchecked
 
-START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+START = sim_nova.START
 CEPH_ACTS = ('add', 'remove_range')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
@@ -40,218 +37,6 @@ WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_move
 
 class Killed(BaseException):
     """kill -9 of the engine."""
-
-
-@dataclasses.dataclass
-class Host:
-    """A compute node of the simulated cloud."""
-
-    name: str
-    alive: bool = True
-    enabled: bool = True
-    reason: str = ''
-    forced_down: bool = False
-    beat_at: datetime.datetime = START
-    vcpus: int = 100
-    zone: str = 'nova'
-    # With a simulated storage: a host can lose only its cable, and its guests run on.
-    powered: bool = True
-    linked: bool = True
-
-
-class SimNova:
-    """What vmha_nova.nova.Nova offers, on a cloud in memory."""
-
-    def __init__(self, clock, hosts, beat=2.0, rebuild=3.0):
-        self.clock = clock
-        self.hosts = {h: Host(h) for h in hosts}
-        self.servers_ = {}
-        self.records = []
-        self.calls = []                 # (act, arguments)
-        self.twice = []                 # instances evacuated while they were being evacuated
-        self.refuses = set()            # targets where the scheduler finds no room
-        self.faults = {}                # act -> list of exceptions: raised instead of acting
-        self.late_faults = {}           # the same, after the act has taken effect
-        self.beat, self.rebuild = beat, rebuild
-        self.down = set()               # hosts of cells that are down
-        self.hidden = set()             # servers that lists leave out
-        self.frozen = None              # the servers that lists show, whatever is true
-        self.lag = 0.0                  # seconds until an evacuation record is listed
-        self._due = []                  # (time, function)
-        self.ceph = None                # sim_ceph.SimCeph
-
-    # -- the world ------------------------------------------------------------------------------
-    def boot(self, host, count, prefix='s', **values):
-        for n in range(count):
-            self.add(f'{prefix}{n}', host, **values)
-
-    def add(self, name, host, **values):
-        """A server is there."""
-        self.servers_[name] = model.Instance(**dict(dict(
-            id=name, name=name, project_id='p', host=host, vm_state='active', power_state=1,
-            needs={'VCPU': 1, 'MEMORY_MB': 64}, zone='nova', stamp=str(self.clock()),
-            kept=('',)), **values))
-        if self.ceph and self.servers_[name].kept:
-            self.ceph.images.setdefault(f'vms/{name}_disk', set())
-            if self.servers_[name].vm_state == 'active':
-                self.ceph.start(name, host)
-
-    def tick(self, seconds):
-        self.clock.tick(seconds)
-        for host in self.hosts.values():
-            if host.alive and (self.clock() - host.beat_at).total_seconds() >= self.beat:
-                host.beat_at = self.clock()
-        due = [f for t, f in self._due if t <= self.clock()]
-        self._due = [(t, f) for t, f in self._due if t > self.clock()]
-        for function in due:
-            function()
-
-    def _after(self, seconds, function):
-        self._due.append((self.clock() + datetime.timedelta(seconds=seconds), function))
-
-    def _set(self, ident, **values):
-        self.servers_[ident] = dataclasses.replace(
-            self.servers_[ident], stamp=str(self.clock()), **values)
-
-    def up(self, host):
-        return not host.forced_down and (self.clock() - host.beat_at).total_seconds() < 60
-
-    # -- reading --------------------------------------------------------------------------------
-    def services(self):
-        return nova.ServiceList([model.Service(
-            h.name, 'id-' + h.name, self.up(h), h.enabled, h.reason, h.forced_down,
-            h.beat_at.isoformat(), h.zone) for h in self.hosts.values()
-            if h.name not in self.down], frozenset(self.down))
-
-    def hypervisors(self, between=None):
-        return [model.Hypervisor('rp-' + h, h, 'fake', 8,
-                                 self.ceph.ips[h] if self.ceph else '') for h in self.hosts]
-
-    def hypervisor(self, ident):
-        return model.Hypervisor(ident, ident[3:], 'fake', 8)
-
-    def aggregates(self):
-        return {}
-
-    def groups(self):
-        return []
-
-    def servers(self, host=None, changes_since=None, between=None):
-        found = self.servers_ if self.frozen is None else self.frozen
-        return nova.ServerList(tuple(
-            s for s in found.values() if host in (None, s.host)
-            and s.host not in self.down and s.id not in self.hidden))
-
-    def server(self, ident):
-        if ident not in self.servers_:
-            raise exception.NotFound(ident, 404)
-        if self.servers_[ident].host in self.down:
-            return model.Instance(ident, known=False)
-        return self.servers_[ident]
-
-    def providers(self):
-        found = {}
-        for host in self.hosts.values():
-            used = sum(s.needs['VCPU'] for s in self.servers_.values() if s.host == host.name)
-            if used < host.vcpus:
-                found['rp-' + host.name] = model.Provider(
-                    'rp-' + host.name, {'VCPU': host.vcpus, 'MEMORY_MB': 100000},
-                    {'VCPU': used, 'MEMORY_MB': 64 * used})
-        return found
-
-    def evacuations(self, host, since=None):
-        return [r for r in self.records if r.source == host and (
-            self.clock() - r.created_at).total_seconds() >= self.lag]
-
-    # -- acts -----------------------------------------------------------------------------------
-    def _fault(self, act, table):
-        if table.get(act):
-            raise table[act].pop(0)
-
-    def _act(self, act, *arguments):
-        self.calls.append((act, *arguments))
-        self._fault(act, self.faults)
-
-    def _host(self, service_id):
-        return self.hosts[service_id[3:]]
-
-    def force_down(self, service_id, forced):
-        self._act('force_down', service_id, forced)
-        if not forced and any(r.status == 'done' and r.source == service_id[3:]
-                              for r in self.records):
-            raise exception.Rejected('there are evacuations that are not cleaned up', 400)
-        self._host(service_id).forced_down = forced
-        self._fault('force_down', self.late_faults)
-
-    def disable(self, service_id, reason):
-        self._act('disable', service_id)
-        self._host(service_id).enabled, self._host(service_id).reason = False, reason
-
-    def attachments(self, ident):
-        return {}
-
-    def restart_compute(self, host):
-        """nova-compute starts again: it removes the guests whose evacuation is done."""
-        for at, record in enumerate(self.records):
-            if record.source == host and record.status == 'done':
-                self.records[at] = dataclasses.replace(record, status='completed')
-                if self.ceph:
-                    self.ceph.leave(record.instance_id, host)
-
-    def enable(self, service_id):
-        self._act('enable', service_id)
-        self._host(service_id).enabled, self._host(service_id).reason = True, ''
-
-    def evacuate(self, ident, target):
-        self._act('evacuate', ident, target)
-        server = self.server(ident)
-        if self.up(self.hosts[server.host]):
-            raise exception.Rejected(f'Compute service of {server.host} is still in use.', 400)
-        if any(r.instance_id == ident and r.status == 'accepted' for r in self.records):
-            self.twice.append(ident)
-        if self.ceph and self.ceph.writers(ident):
-            self.ceph.doubles.append(ident)
-        record = model.Migration(str(len(self.records)), ident, server.host, target, 'accepted',
-                                 self.clock())
-        self.records.append(record)
-        self._set(ident, task_state='rebuilding')
-        self._after(self.rebuild, lambda: self._rebuilt(record))
-        self._fault('evacuate', self.late_faults)
-
-    def takes(self, record):
-        """Whether the scheduler finds room for an evacuation."""
-        return record.target not in self.refuses
-
-    def _rebuilt(self, record):
-        target, ok = self.hosts[record.target], self.takes(record)
-        if not target.alive:
-            return                      # nobody is there who would end it
-        ok = ok and target.enabled and self.up(target)
-        at = self.records.index(record)
-        self.records[at] = dataclasses.replace(record, status='done' if ok else 'error')
-        if ok:
-            was = self.servers_[record.instance_id].vm_state
-            self._set(record.instance_id, host=record.target, task_state='',
-                      vm_state='stopped' if was == 'stopped' else 'active')
-            if self.ceph and was != 'stopped':
-                self.ceph.start(record.instance_id, record.target)
-        else:
-            self._set(record.instance_id, task_state='', vm_state='error',
-                      fault='No valid host was found.')
-
-    def stop(self, ident):
-        self._act('stop', ident)
-        self._power(ident, 'active', 'stopped')
-
-    def start(self, ident):
-        self._act('start', ident)
-        self._power(ident, 'stopped', 'active')
-
-    def _power(self, ident, old, new):
-        if self.servers_[ident].vm_state != old:
-            raise exception.Rejected(f'it is not {old}', 409)
-        self._set(ident, task_state='powering')
-        self._after(1.0, lambda: self._set(ident, task_state='', vm_state=new))
 
 
 class Executor:
@@ -307,7 +92,7 @@ class Mortal:
 class World:
     """A simulated cloud with one engine that can be killed and started again."""
 
-    Nova, Ceph = SimNova, sim_ceph.SimCeph
+    Nova, Ceph = sim_nova.SimNova, sim_ceph.SimCeph
 
     def __init__(self, path, hosts=('c1', 'c2', 's1'), spares=('s1',), storage=False,
                  ranged=True, everywhere='rbd:vms', power=None, **policy):

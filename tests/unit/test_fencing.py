@@ -5,8 +5,8 @@ import types
 import unittest
 
 from tests.unit import clock as clocks
-from tests.unit import sim
 from tests.unit import sim_ceph
+from tests.unit import sim_nova
 from vmha_nova import exception
 from vmha_nova.fencing import none
 from vmha_nova.fencing import storage
@@ -19,8 +19,8 @@ HOUR = 3600.0
 
 class Base(unittest.TestCase):
     def setUp(self):
-        self.clock = clocks.Clock(sim.START)
-        self.ceph = sim_ceph.SimCeph(self.clock, sim.SimNova(self.clock, ('c1', 'c2', 'c3')))
+        self.clock = clocks.Clock(sim_nova.START)
+        self.ceph = sim_ceph.SimCeph(self.clock, sim_nova.SimNova(self.clock, ('c1', 'c2', 'c3')))
         self.clients, self.addresses = [ONE], ['10.0.0.1']
         self.osds = (model.Osd(0, False, True, 'c1', frozenset(['10.0.0.1']),
                                (('10.0.0.1', 6800),)),)

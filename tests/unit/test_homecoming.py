@@ -150,7 +150,7 @@ class ReturnTest(Base):
         record = world.nova.records[0]
         self.back(world)
         world.run(lambda: not world.ceph.ranges)
-        world.nova.records.append(dataclasses.replace(record, status='done', instance_id='x'))
+        world.nova.records.append(dataclasses.replace(record, id='x', status='done'))
         world.settle(20)
         self.assertTrue(world.nova.hosts['c1'].forced_down)
         world.nova.records.pop()

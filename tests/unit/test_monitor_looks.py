@@ -27,7 +27,9 @@ class BeatsTest(unittest.TestCase):
     def beat(self, **changes):
         """The beat of the host, after something has changed in Nova."""
         self.service = dataclasses.replace(self.service, **changes)
-        return self.look().beats['c1']
+        found = self.look()
+        self.changed = 'c1' in found.changed
+        return found.beats['c1']
 
     def test_a_beat_is_a_beat(self):
         first = self.beat()
@@ -40,5 +42,7 @@ class BeatsTest(unittest.TestCase):
                         {'enabled': False, 'disabled_reason': 'dead', 'beat': '12:12'},
                         {'enabled': True, 'forced_down': False, 'beat': '12:13'}):
             self.assertEqual(first, self.beat(**changes))
+            self.assertTrue(self.changed, 'that it has not beaten cannot be told')
             self.assertEqual(first, self.beat(), 'nor is it one later')
+            self.assertFalse(self.changed)
         self.assertNotEqual(first, self.beat(beat='12:20'))

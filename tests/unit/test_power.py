@@ -4,7 +4,7 @@ import unittest
 from unittest import mock
 
 from tests.unit import clock as clocks
-from tests.unit import sim
+from tests.unit import sim_nova
 from tests.unit import sim_power
 from vmha_nova import exception
 from vmha_nova.fencing import fences
@@ -14,8 +14,8 @@ from vmha_nova.fencing import power
 
 class Base(unittest.TestCase):
     def setUp(self):
-        self.clock = clocks.Clock(sim.START)
-        self.nova = sim.SimNova(self.clock, ('c1', 'c2'))
+        self.clock = clocks.Clock(sim_nova.START)
+        self.nova = sim_nova.SimNova(self.clock, ('c1', 'c2'))
         self.bmcs = sim_power.SimPower(self.nova, ['c1'])
         self.leads = True
         self.fence = power.PowerFence(

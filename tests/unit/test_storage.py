@@ -6,8 +6,8 @@ import types
 import unittest
 
 from tests.unit import clock as clocks
-from tests.unit import sim
 from tests.unit import sim_ceph
+from tests.unit import sim_nova
 from vmha_nova import disks
 from vmha_nova import exception
 from vmha_nova import model
@@ -51,8 +51,8 @@ class Store:
 
 class Base(unittest.TestCase):
     def setUp(self):
-        self.clock = clocks.Clock(sim.START)
-        self.nova = sim.SimNova(self.clock, ('c1', 'c2'))
+        self.clock = clocks.Clock(sim_nova.START)
+        self.nova = sim_nova.SimNova(self.clock, ('c1', 'c2'))
         self.ceph = self.nova.ceph = sim_ceph.SimCeph(self.clock, self.nova)
         self.store = Store()
         self.nodes = {h: model.ComputeNode(h, address=ip) for h, ip in self.ceph.ips.items()}

@@ -64,7 +64,8 @@ class NovaLook:
     """All of nova-compute as Nova lists them: host -> its beat, as it came.
 
     ``unknown`` are the hosts of cells that are down, ``forced`` those that are forced down,
-    ``addresses`` what Nova tells of where a host is.
+    ``addresses`` what Nova tells of where a host is. Of those ``changed``, as by disabling them,
+    the beat is as it was before, and it cannot be told whether they have beaten as well.
     """
 
     began: float
@@ -72,6 +73,7 @@ class NovaLook:
     beats: typing.Mapping[str, str]
     forced: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
+    changed: frozenset[str] = frozenset()
     addresses: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 

@@ -64,6 +64,10 @@ class History:
         changed = beat != self._beat
         if changed:
             self._beat, self._beat_at = beat, look.ended
+        elif self.host in look.changed and (
+                look.ended - self._beat_at < self._settings.heartbeat_silence):
+            # It may have beaten as well: where it is not missing yet, that is counted anew.
+            self._beat_at = look.ended
         if self.silent_since is None or look.began < self.silent_since:
             return
         # The first look since then may show a beat from before: only later ones tell.

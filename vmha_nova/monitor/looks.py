@@ -111,10 +111,12 @@ class NovaLooks:
                 s.host not in self._addresses for s in services) and (
                 ended - self._at > 10):
             self._where()
+        changed = frozenset(s.host for s in services if s.host in self._seen
+                            and s.changed_since(self._seen[s.host][0]))
         return c.NovaLook(
             began, ended, {s.host: self._beat(s) for s in services},
             frozenset(s.host for s in services if s.forced_down), frozenset(services.unknown),
-            dict(self._addresses))
+            changed, dict(self._addresses))
 
     def _beat(self, service):
         old, beat = self._seen.get(service.host, (None, ''))
