@@ -267,10 +267,9 @@ class ExploreTest(unittest.TestCase):
     SEEDS, PART = 1000, 50
 
     def explore(self, first):
-        for seed in range(first, first + self.PART):
-            found = explore.explore(seed)
+        for found in explore.explore_all(range(first, first + self.PART)):
             self.assertEqual('', found.problem, (
-                f'seed {seed}: tools/scenario.py explore --seeds {seed}-{seed} makes it small\n'
+                f'tools/scenario.py explore --seeds {found.seed}-{found.seed} makes it small\n'
                 f'{found.log}'))
 
     def test_a_seed_is_the_same_in_every_run(self):
