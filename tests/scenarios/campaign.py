@@ -15,6 +15,7 @@ import subprocess
 import time
 
 from tests.scenarios import explore
+from tests.scenarios import simulator
 
 PART = 500                              # seeds
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -36,9 +37,9 @@ def run(folder, first, last, jobs=1, say=print):
         for count, future in enumerate(concurrent.futures.as_completed(futures), 1):
             found = future.result()
             left = (time.monotonic() - began) / count * (len(todo) - count)
-            say(f'{found["first"]}-{found["last"]}: {found["steps"]} steps, {found["kills"]} kills '
-                f'of the engine, {len(found["failed"])} failed; {found["cpu_s"]:.0f} s of CPU time; '
-                f'{len(todo) - count} parts to go, about {left / 60:.0f} min')
+            say(f'{found["first"]}-{found["last"]}: {found["steps"]} steps, {found["kills"]} '
+                f'kills of the engine, {len(found["failed"])} failed; {found["cpu_s"]:.0f} s of '
+                f'CPU time; {len(todo) - count} parts to go, about {left / 60:.0f} min')
     return len(summary(folder, first, last)['failed'])
 
 
@@ -73,7 +74,7 @@ def summary(folder, first=1, last=float('inf')):
         happened.update(part['happened'])
         commits[part['commit']] += part['last'] - part['first'] + 1
     return dict(
-        seeds=sum(commits.values()), commits=dict(commits),
+        scenarios=len(simulator.all_names()), seeds=sum(commits.values()), commits=dict(commits),
         **{key: sum(part[key] for part in parts) for key in ('steps', 'kills')},
         cpu_s=round(sum(part['cpu_s'] for part in parts)), happened=dict(sorted(happened.items())),
         failed=[one for part in parts for one in part['failed']])

@@ -1,8 +1,8 @@
 """Makes up clouds, and what happens to them.
 
 Nothing that nobody could survive: where the only fence is an operator's word, hosts that are
-reported are off; nobody clears what is on the blocklist. What can be survived only at some moments,
-such as to say that a host is gone for good, is left out by explore.py where it cannot.
+reported are off; nobody clears what is on the blocklist. What can be survived only at some
+moments, such as to say that a host is gone for good, is left out by explore.py where it cannot.
 """
 
 FENCES = ('storage',) * 5 + ('power',) * 2 + ('power, storage',) * 3 + ('none',)

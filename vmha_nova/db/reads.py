@@ -146,7 +146,7 @@ class Reads(base.Database):
         return self._all(model.Event, query)[::-1]
 
 
-# -- queries that are made once ----------------------------------------------------------------------
+# -- queries that are made once ------------------------------------------------------------------
 _MARKS = sa.select(models.HostMark)
 _MOVES = sa.select(models.Move).where(models.Move.recovery_id == sa.bindparam('of')).order_by(
     models.Move.position, models.Move.id)
@@ -165,7 +165,8 @@ def _asked(query, values, **conditions):
 @functools.cache
 def _failures(open_only, *values):
     table = models.HostFailure
-    query = sa.select(table).order_by(table.id.desc()).limit(sa.bindparam('limit', type_=sa.Integer))
+    query = sa.select(table).order_by(table.id.desc()).limit(
+        sa.bindparam('limit', type_=sa.Integer))
     if open_only:
         query = query.where(table.state.in_(OPEN_FAILURES))
     return _asked(query, values, since=table.received_at >= sa.bindparam('since'))

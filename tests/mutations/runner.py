@@ -1,0 +1,145 @@
+"""Breaks a copy of the code, and looks whether the named test sees it.
+
+The checkout is never touched. A test counts as one that catches a broken version if it passes on
+the code as it is, and fails on that version by an assertion: what cannot be imported, or ends by
+another exception, was not caught but merely broken.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from tests.mutations import table
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COPIED = ('vmha_nova', 'tests', 'tools', 'doc', 'setup.cfg')
+LONGEST = 300                           # seconds of one test
+# Runs one test, and prints what came of it; in a process of its own, in the copy.
+_RUN = '''
+import json, logging, os, sys, unittest
+logging.disable(logging.CRITICAL)
+import vmha_nova
+assert os.path.realpath(vmha_nova.__file__).startswith(os.path.realpath(os.getcwd())), vmha_nova
+result = unittest.TestResult()
+unittest.defaultTestLoader.loadTestsFromName(sys.argv[1]).run(result)
+print(json.dumps(dict(ran=result.testsRun, skipped=len(result.skipped),
+                      failures=[text for _, text in result.failures],
+                      errors=[text for _, text in result.errors])))
+'''
+
+
+class NotCaught(Exception):
+    """A test does not do what it is named for; the text says how."""
+
+
+def problem(mutation, root=ROOT):
+    """Why a mutation cannot be made, ''."""
+    found = (root / mutation.file).read_text(encoding='utf-8').count(mutation.old)
+    if found != 1:
+        return f'{mutation.name}: {mutation.file} has its old text {found} times, not once'
+    if mutation.old == mutation.new:
+        return f'{mutation.name}: it changes nothing'
+    return ''
+
+
+def run(mutations, say=print):
+    """Try mutations; returns what came of each, as the document has it.
+
+    :param say: called with a line of progress
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        copy(root)
+        return [_try(mutation, root, say) for mutation in mutations]
+
+
+def copy(root):
+    """The code that tests take, without what was made of it."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns(
+                '__pycache__', '*.pyc'))
+        else:
+            shutil.copy(ROOT / name, root / name)
+
+
+def _try(mutation, root, say):
+    if reason := problem(mutation, root):
+        raise NotCaught(reason)
+    file = root / mutation.file
+    whole = file.read_text(encoding='utf-8')
+    found = dataclasses.asdict(mutation)
+    try:
+        _passes(mutation, root)
+        file.write_text(whole.replace(mutation.old, mutation.new), encoding='utf-8')
+        found.update(caught=True, seen=_fails(mutation, root))
+    except NotCaught as e:
+        found.update(caught=False, seen=str(e))
+    finally:
+        file.write_text(whole, encoding='utf-8')
+    say(f'{"caught    " if found["caught"] else "NOT CAUGHT"} {mutation.name}: {found["seen"]}')
+    return found
+
+
+def _passes(mutation, root):
+    result = _run(mutation.test, root)
+    if result['ran'] != 1 or result['skipped'] or result['errors'] or result['failures']:
+        raise NotCaught(f'{mutation.test} does not pass on the code as it is: {result}')
+
+
+def _fails(mutation, root):
+    """What the assertion said, in a line."""
+    result = _run(mutation.test, root)
+    if result['errors']:
+        raise NotCaught(f'an error instead of a failure: {_last(result["errors"][0])}')
+    if not result['failures']:
+        raise NotCaught('the test passes')
+    return _said(result['failures'][0])
+
+
+def _run(test, root):
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-B', '-c', _RUN, test], cwd=root, timeout=LONGEST,
+        env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return dict(ran=0, skipped=0, failures=[], errors=[done.stderr])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _last(text):
+    return text.strip().splitlines()[-1]
+
+
+def _said(text):
+    """The first line of the message of a failed assertion: what invariant, or what differs."""
+    lines = text.splitlines()
+    line = next((one for one in lines if one.startswith((
+        'AssertionError', 'tests.scenarios.invariants.Broken'))), lines[-1])
+    words = line.partition(': ')[2]
+    if words.startswith('invariant'):
+        return words
+    if any(one.startswith(('+ ', '- ', '?')) for one in lines) and '.log' not in words:
+        return _difference(lines) or words
+    return words
+
+
+def _difference(lines):
+    """The first line that is not as expected, of a log that was compared."""
+    changed = [one[2:].strip() for one in lines if one.startswith(('+ ', '- '))
+               and one.count('  ')]
+    return f'another log, first at: {" ".join(changed[0].split())}' if changed else ''
+
+
+def load(path):
+    """Results that were written."""
+    return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+
+
+def named(name):
+    """The mutation of a name; KeyError."""
+    return {one.name: one for one in table.MUTATIONS}[name]
