@@ -17,7 +17,7 @@ FIGURES = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / '_fig
 _HEAD = '.. Made by "python -m tests.survival" of what was measured.\n\n'
 _LAB = (
     ('faults', 'What is killed in the middle of a recovery', (
-        'Four hosts and two engines in earnest, a host that dies, and one more fault at one moment '
+        'Hosts and engines of real processes, a host that dies, and one more fault at one moment '
         'of its recovery.')),
     ('calls', 'Calls to Nova that go wrong', (
         'Each call of a recovery, once with each fault, between the engine and Nova.')))

@@ -113,6 +113,8 @@ class Work:
                                        f'{recovery.host} --force"')
             if found.what == verdict.WAIT:
                 return Hold(found.reason)
+        if recovery.host in cluster.unknown_hosts and not self.begun(recovery):
+            return Hold(f'the cell of {recovery.host} is down: nothing is known of it')
         unread = self.guard.read_disks(recovery, cluster)
         if unread is None:
             return None

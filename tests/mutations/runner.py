@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.mutations import table
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ('vmha_nova', 'tests', 'tools', 'doc', 'setup.cfg')
 LONGEST = 300                           # seconds of one test
+LOG_LINE = re.compile(r'[+-] +[0-9]+\.[0-9]  ')
 # Runs one test, and prints what came of it; in a process of its own, in the copy.
 _RUN = '''
 import json, logging, os, sys, unittest
@@ -117,22 +119,15 @@ def _last(text):
 
 def _said(text):
     """The first line of the message of a failed assertion: what invariant, or what differs."""
-    lines = text.splitlines()
-    line = next((one for one in lines if one.startswith((
-        'AssertionError', 'tests.scenarios.invariants.Broken'))), lines[-1])
-    words = line.partition(': ')[2]
-    if words.startswith('invariant'):
-        return words
-    if any(one.startswith(('+ ', '- ', '?')) for one in lines) and '.log' not in words:
-        return _difference(lines) or words
+    lines = text.strip().splitlines()
+    words = next((one for one in lines if one.startswith((
+        'AssertionError: ', 'tests.scenarios.invariants.Broken: '))), lines[-1]).partition(': ')[2]
+    # Of a log that was compared, what is in it that should not be; or what is missing.
+    for sign, said in (('+', 'in the log'), ('-', 'not in the log')):
+        for line in lines:
+            if LOG_LINE.match(line) and line.startswith(sign):
+                return f'{said}: {" ".join(line[1:].split())}'
     return words
-
-
-def _difference(lines):
-    """The first line that is not as expected, of a log that was compared."""
-    changed = [one[2:].strip() for one in lines if one.startswith(('+ ', '- '))
-               and one.count('  ')]
-    return f'another log, first at: {" ".join(changed[0].split())}' if changed else ''
 
 
 def load(path):

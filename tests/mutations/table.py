@@ -104,7 +104,7 @@ MUTATIONS = (
              'what others have forced down is taken for this service\'s doing',
              'vmha_nova/recovery.py', 'if found and not mine:', 'if False:',
              _scenario('nova-says-forced-down')),
-    # -- the fence, and the order of things -----------------------------------------------------------
+    # -- the fence, and the order of things ---------------------------------------------------
     Mutation('unfenced', 'fence', 'instances are moved although the fence has failed',
              'vmha_nova/recovery.py',
              "        if result.error:\n            return Hold(f'{recovery.host} is not fenced",
@@ -112,7 +112,8 @@ MUTATIONS = (
              _scenario('fence-no-bmc')),
     Mutation('old-maps-trusted', 'fence',
              'a fence counts although an OSD still works by a map without it',
-             'vmha_nova/fencing/storage.py', '            if not late:\n', '            if True:\n',
+             'vmha_nova/fencing/storage.py',
+             '            if not late:\n', '            if True:\n',
              _scenario('fence-osd-with-old-map')),
     Mutation('recorded-after', 'fence', 'an act is recorded only after it was done',
              'vmha_nova/lead.py',
@@ -146,7 +147,7 @@ MUTATIONS = (
     Mutation('pause-ignored', 'storm', 'recoveries begin while an operator has paused them',
              'vmha_nova/engine.py', 'if found.what == verdict.DEAD and view.pause.paused:',
              'if False:', _scenario('pause')),
-    # -- store, and what comes in -----------------------------------------------------------------------
+    # -- the store, and what comes in ----------------------------------------------------------
     Mutation('term-not-compared', 'store', 'two engines that start together get one term',
              'vmha_nova/db/base.py',
              'sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)',
@@ -176,7 +177,8 @@ MUTATIONS = (
              'tests.unit.test_store.SqliteTest.'
              'test_a_verdict_is_in_the_journal_and_told_or_neither'),
     Mutation('every-message-counts', 'store', 'a message that comes twice is two reports',
-             'vmha_nova/db/store.py', 'same = last is not None and not (', 'same = False and not (',
+             'vmha_nova/db/store.py',
+             'same = last is not None and not (', 'same = False and not (',
              _scenario('message-doubled')),
     Mutation('acknowledged-early', 'messages',
              'a report is acknowledged although it could not be written',

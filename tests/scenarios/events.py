@@ -129,8 +129,8 @@ class Events:
     def osd_up(self, host):
         """The OSDs of a host are up again."""
         self._world.ceph.osd_down.discard(host)
-        if self._world.monitor:
-            self._world.monitor.restore(host)
+        if self._world.monitor and self._world.nova.hosts[host].powered:
+            self._world.monitor.start_osd(host)
 
     # -- reports --------------------------------------------------------------------------------
     def report(self, host, source='test', reason='it burns', force='', late='0'):
@@ -250,6 +250,7 @@ class Events:
         """The cell of some hosts is down."""
         for host in hosts:
             self._world.nova.hosts[host]        # or KeyError
+            self._world.cell_down_at[host] = self._world.seconds()
         self._world.nova.down |= set(hosts)
 
     def cell_up(self):

@@ -6,9 +6,9 @@ import random
 import tempfile
 import unittest
 
-from tests import survival
 from tests.mutations import runner
 from tests.mutations import table
+from tests import survival
 
 SAMPLE = 2                              # broken versions that are tried whole
 SEED = os.environ.get('VMHA_SEED', 'survival')
@@ -34,7 +34,8 @@ class MutationsTest(unittest.TestCase):
             self.assertTrue(one['caught'], f'{one["name"]}: {one["seen"]} (VMHA_SEED={SEED})')
 
     def test_what_changes_nothing_is_not_caught(self):
-        one = table.Mutation('none', 'decide', 'nothing', 'vmha_nova/version.py', 'import', 'import ',
+        one = table.Mutation('none', 'decide', 'nothing', 'vmha_nova/lead.py', 'LOG = logging',
+                             'LOG  = logging',
                              'tests.unit.test_survival.MutationsTest.test_names_and_tests')
         found, = runner.run([one], lambda text: None)
         self.assertEqual((False, 'the test passes'), (found['caught'], found['seen']))
@@ -48,7 +49,7 @@ class MutationsTest(unittest.TestCase):
         self.assertIn('an error instead of a failure', found['seen'])
 
     def test_a_text_that_is_not_there_once(self):
-        one = table.Mutation('none', 'decide', 'all', 'vmha_nova/decide.py', 'no such text', '', '')
+        one = table.Mutation('none', 'decide', 'all', 'vmha_nova/decide.py', 'no such', '', '')
         self.assertIn('0 times', runner.problem(one))
 
 
