@@ -73,13 +73,20 @@ class Memory(store.Store):
             for name in TABLES.get(words[1 if words[0] == 'UPDATE' else 2], ()):
                 self._kept.pop(name, None)
 
+    # -- sessions, without what the base's do for databases that others use as well ---------------
+    @contextlib.contextmanager
+    def reading(self):
+        """As the base's."""
+        with self._engine.connect() as connection:
+            connection.info['in_transaction'] = True    # or oslo.db begins one
+            with orm.Session(connection) as session:
+                yield session
+
     @contextlib.contextmanager
     def _session(self, mode):
-        """As the base's, without what is done there for databases that others use as well."""
         with self._engine.connect() as connection:
             connection.info['in_transaction'] = True    # what oslo.db would begin, in its own way
-            if mode is self._manager.writer:
-                connection.connection.driver_connection.execute('BEGIN')
+            connection.connection.driver_connection.execute('BEGIN')
             with orm.Session(connection, expire_on_commit=False) as session:
                 yield session
                 session.commit()

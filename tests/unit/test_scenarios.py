@@ -1,5 +1,6 @@
 """The scenarios of tests/scenarios, what they cover together, and exploration from seeds."""
 
+import datetime
 import logging
 import pathlib
 import re
@@ -9,8 +10,11 @@ import unittest
 from tests.scenarios import events
 from tests.scenarios import explore
 from tests.scenarios import invariants
+from tests.scenarios import memory
 from tests.scenarios import simulator
 from tests.scenarios import world as worlds
+from vmha_nova.db import models
+from vmha_nova import exception
 from vmha_nova.monitor import verdict
 from vmha_nova import states
 
@@ -259,6 +263,32 @@ class InvariantTest(unittest.TestCase):
         world.nova.disabled('c2', 'mine')
         world.nova.enable('id-c2')
         self.broken('[46]', world)
+
+
+class MemoryTest(unittest.TestCase):
+    """The store of all scenarios keeps what the production store promises."""
+
+    def test_what_fails_half_way_is_not_written(self):
+        found = memory.memory()
+        found.reset(lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+                    lambda *arguments: None)
+        term = found.take_lead('e')
+        recovery = found.open_recovery(term, found.report_failure('c1', 'test')[0], '')
+        found.save_moves(term, recovery.id, new=[dict(instance_id='i', state='moved')])
+        with self.assertRaises(exception.InvalidTransition):
+            found.save_moves(term, recovery.id, new=[dict(instance_id='j', state='waiting')],
+                             changed={1: dict(state='sending')})
+        self.assertEqual(['i'], [m.instance_id for m in found.moves(recovery.id)])
+
+    def test_what_was_begun_is_undone(self):
+        found = memory.memory()
+        found.reset(lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+                    lambda *arguments: None)
+        with self.assertRaises(KeyError), found.leading(found.take_lead('e')) as session:
+            session.add(models.HostMark(host='c1'))
+            session.flush()
+            raise KeyError
+        self.assertEqual({}, found.marks())
 
 
 class ExploreTest(unittest.TestCase):
