@@ -5,7 +5,6 @@ Needs what the unit tests need: .tox/py3/bin/python tools/mutations.py --all
 """
 
 import argparse
-import json
 import pathlib
 import sys
 
@@ -23,7 +22,7 @@ def main(arguments=None):
         epilog='The checkout is not touched. Without names, the broken versions are listed.')
     parser.add_argument('names', nargs='*', metavar='NAME', help='broken versions to try')
     parser.add_argument('--all', action='store_true', help='try all of them')
-    parser.add_argument('--report', metavar='FILE', help='write what came of them, as JSON')
+    parser.add_argument('--report', metavar='FILE', help='write what came of them, as JSON, beside what is there of others')
     options = parser.parse_args(arguments)
     try:
         chosen = table.MUTATIONS if options.all else [runner.named(n) for n in options.names]
@@ -36,9 +35,7 @@ def main(arguments=None):
         return 0
     found = runner.run(chosen, _say)
     if options.report:
-        pathlib.Path(options.report).write_text(json.dumps([
-            {k: one[k] for k in ('name', 'part', 'breaks', 'file', 'test', 'caught', 'seen')}
-            for one in found], indent=1) + '\n', encoding='utf-8')
+        runner.write(options.report, found)
     caught = sum(one['caught'] for one in found)
     _say(f'{caught} of {len(found)} were caught')
     return 0 if caught == len(found) else 1

@@ -20,6 +20,9 @@ from tests.mutations import table
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ('vmha_nova', 'tests', 'tools', 'doc', 'setup.cfg')
 LONGEST = 300                           # seconds of one test
+WRITTEN = ('name', 'part', 'breaks', 'file', 'test', 'caught', 'seen')
+SHOWN = 200                             # characters of what an assertion said
+RAISED = re.compile(r'[\w.]+(Error|Broken): ')
 LOG_LINE = re.compile(r'[+-] +[0-9]+\.[0-9]  ')
 # Runs one test, and prints what came of it; in a process of its own, in the copy.
 _RUN = '''
@@ -105,9 +108,13 @@ def _fails(mutation, root):
 
 
 def _run(test, root):
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-B', '-c', _RUN, test], cwd=root, timeout=LONGEST,
-        env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            [sys.executable, '-W', 'ignore', '-B', '-c', _RUN, test], cwd=root, timeout=LONGEST,
+            env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True, text=True,
+            check=False)
+    except subprocess.TimeoutExpired:
+        return dict(ran=0, skipped=0, failures=[], errors=[f'it took more than {LONGEST} s'])
     if done.returncode:
         return dict(ran=0, skipped=0, failures=[], errors=[done.stderr])
     return json.loads(done.stdout.splitlines()[-1])
@@ -118,21 +125,33 @@ def _last(text):
 
 
 def _said(text):
-    """The first line of the message of a failed assertion: what invariant, or what differs."""
+    """What a failed assertion said: which invariant, or what is in a log, or how it began."""
     lines = text.strip().splitlines()
-    words = next((one for one in lines if one.startswith((
-        'AssertionError: ', 'tests.scenarios.invariants.Broken: '))), lines[-1]).partition(': ')[2]
+    at = next((n for n, line in enumerate(lines) if RAISED.match(line)), -1)
+    words = lines[at].partition(': ')[2]
+    if words.startswith('invariant '):      # a scenario's log follows
+        return words
     # Of a log that was compared, what is in it that should not be; or what is missing.
     for sign, said in (('+', 'in the log'), ('-', 'not in the log')):
         for line in lines:
             if LOG_LINE.match(line) and line.startswith(sign):
                 return f'{said}: {" ".join(line[1:].split())}'
-    return words
+    return ' '.join(' '.join(lines[at:]).split()).partition(': ')[2][:SHOWN]
 
 
 def load(path):
     """Results that were written."""
     return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+
+
+def write(path, found):
+    """Write results beside those of other mutations that were written there before."""
+    path = pathlib.Path(path)
+    known = {one['name']: one for one in [*(load(path) if path.exists() else ()), *found]}
+    path.write_text(json.dumps([
+        {key: known[one.name][key] for key in WRITTEN}
+        for one in table.MUTATIONS if one.name in known], indent=1, ensure_ascii=False) + '\n',
+        encoding='utf-8')
 
 
 def named(name):
