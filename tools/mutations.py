@@ -22,7 +22,8 @@ def main(arguments=None):
         epilog='The checkout is not touched. Without names, the broken versions are listed.')
     parser.add_argument('names', nargs='*', metavar='NAME', help='broken versions to try')
     parser.add_argument('--all', action='store_true', help='try all of them')
-    parser.add_argument('--report', metavar='FILE', help='write what came of them, as JSON, beside what is there of others')
+    parser.add_argument('--report', metavar='FILE', help='write what came of them, as JSON, '
+                        'beside what is there of others')
     options = parser.parse_args(arguments)
     try:
         chosen = table.MUTATIONS if options.all else [runner.named(n) for n in options.names]

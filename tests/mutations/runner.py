@@ -24,17 +24,18 @@ WRITTEN = ('name', 'part', 'breaks', 'file', 'test', 'caught', 'seen')
 SHOWN = 200                             # characters of what an assertion said
 RAISED = re.compile(r'[\w.]+(Error|Broken): ')
 LOG_LINE = re.compile(r'[+-] +[0-9]+\.[0-9]  ')
-# Runs one test, and prints what came of it; in a process of its own, in the copy.
+# Runs tests, and prints what came of each; in a process of its own, in the copy.
 _RUN = '''
 import json, logging, os, sys, unittest
 logging.disable(logging.CRITICAL)
 import vmha_nova
 assert os.path.realpath(vmha_nova.__file__).startswith(os.path.realpath(os.getcwd())), vmha_nova
-result = unittest.TestResult()
-unittest.defaultTestLoader.loadTestsFromName(sys.argv[1]).run(result)
-print(json.dumps(dict(ran=result.testsRun, skipped=len(result.skipped),
-                      failures=[text for _, text in result.failures],
-                      errors=[text for _, text in result.errors])))
+for name in sys.argv[1:]:
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromName(name).run(result)
+    print(json.dumps(dict(ran=result.testsRun, skipped=len(result.skipped),
+                          failures=[text for _, text in result.failures],
+                          errors=[text for _, text in result.errors])))
 '''
 
 
@@ -60,7 +61,9 @@ def run(mutations, say=print):
     with tempfile.TemporaryDirectory() as folder:
         root = pathlib.Path(folder)
         copy(root)
-        return [_try(mutation, root, say) for mutation in mutations]
+        tests = sorted({mutation.test for mutation in mutations})
+        whole = dict(zip(tests, _run(tests, root), strict=True))
+        return [_try(mutation, root, whole[mutation.test], say) for mutation in mutations]
 
 
 def copy(root):
@@ -73,14 +76,14 @@ def copy(root):
             shutil.copy(ROOT / name, root / name)
 
 
-def _try(mutation, root, say):
+def _try(mutation, root, unbroken, say):
     if reason := problem(mutation, root):
         raise NotCaught(reason)
     file = root / mutation.file
     whole = file.read_text(encoding='utf-8')
     found = dataclasses.asdict(mutation)
     try:
-        _passes(mutation, root)
+        _passes(mutation, unbroken)
         file.write_text(whole.replace(mutation.old, mutation.new), encoding='utf-8')
         found.update(caught=True, seen=_fails(mutation, root))
     except NotCaught as e:
@@ -91,15 +94,14 @@ def _try(mutation, root, say):
     return found
 
 
-def _passes(mutation, root):
-    result = _run(mutation.test, root)
+def _passes(mutation, result):
     if result['ran'] != 1 or result['skipped'] or result['errors'] or result['failures']:
         raise NotCaught(f'{mutation.test} does not pass on the code as it is: {result}')
 
 
 def _fails(mutation, root):
     """What the assertion said, in a line."""
-    result = _run(mutation.test, root)
+    result, = _run([mutation.test], root)
     if result['errors']:
         raise NotCaught(f'an error instead of a failure: {_last(result["errors"][0])}')
     if not result['failures']:
@@ -107,17 +109,20 @@ def _fails(mutation, root):
     return _said(result['failures'][0])
 
 
-def _run(test, root):
+def _run(tests, root):
+    """What came of each test; the same for all where they cannot be run."""
     try:
         done = subprocess.run(
-            [sys.executable, '-W', 'ignore', '-B', '-c', _RUN, test], cwd=root, timeout=LONGEST,
-            env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True, text=True,
-            check=False)
+            [sys.executable, '-W', 'ignore', '-B', '-c', _RUN, *tests], cwd=root,
+            timeout=LONGEST * len(tests), env={**os.environ, 'PYTHONPATH': str(root)},
+            capture_output=True, text=True, check=False)
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        error = done.stderr
     except subprocess.TimeoutExpired:
-        return dict(ran=0, skipped=0, failures=[], errors=[f'it took more than {LONGEST} s'])
-    if done.returncode:
-        return dict(ran=0, skipped=0, failures=[], errors=[done.stderr])
-    return json.loads(done.stdout.splitlines()[-1])
+        found, error = [], f'it took more than {LONGEST} s'
+    if len(found) == len(tests):
+        return found
+    return [dict(ran=0, skipped=0, failures=[], errors=[error])] * len(tests)
 
 
 def _last(text):

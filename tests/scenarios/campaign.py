@@ -87,7 +87,7 @@ def _path(folder, first, last):
 def _commit():
     """The commit of the code; a + behind it where the code is another one."""
     def git(*arguments):
-        return subprocess.run(['git', '-C', str(ROOT), *arguments], check=True,
+        return subprocess.run(['git', '-C', str(ROOT), *arguments], check=False,
                               capture_output=True, text=True).stdout.strip()
     changed = git('status', '--porcelain', '--untracked-files=no', 'vmha_nova', 'tests')
-    return git('rev-parse', '--short=10', 'HEAD') + '+' * bool(changed)
+    return (git('rev-parse', '--short=10', 'HEAD') or 'no checkout') + '+' * bool(changed)

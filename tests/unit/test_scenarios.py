@@ -6,10 +6,13 @@ import pathlib
 import re
 import tempfile
 import unittest
+from unittest import mock
 
+from tests.scenarios import campaign
 from tests.scenarios import events
 from tests.scenarios import explore
 from tests.scenarios import invariants
+from tests.scenarios import makers
 from tests.scenarios import memory
 from tests.scenarios import simulator
 from tests.scenarios import world as worlds
@@ -321,12 +324,51 @@ class ExploreTest(unittest.TestCase):
             self.assertIn('it is paused', loaded.readme)
             self.assertEqual([('5.0', ['pause'])], loaded.events)
 
+    def test_every_kind_of_event_is_drawn(self):
+        drawn = {text.split()[0] for seed in range(1, 2000)
+                 for _, text in explore.make(seed).happenings}
+        self.assertEqual(set(events.names()) - set(makers.LEFT_OUT), drawn)
+
     @staticmethod
     def _fails_when_paused(case):
         if any(text == 'pause' for _, text in case.happenings):
             case.problem = 'it is paused at 5 s'
         case.happened = case.happenings
         return case
+
+
+class CampaignTest(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def test_what_is_there_is_not_tried_again(self):
+        said = []
+        self.assertEqual(0, campaign.run(self.folder, 1, 3, say=said.append))
+        self.assertEqual(2, len(said))
+        self.assertRegex(said[1], r'^1-3: \d+ steps, .* 0 failed; .* 0 parts to go')
+        found = campaign.summary(self.folder)
+        self.assertEqual(3, found['seeds'])
+        self.assertLess(30, found['steps'])
+        self.assertLess(3, sum(found['happened'].values()))
+        self.assertEqual([3], list(found['commits'].values()))
+        self.assertEqual(0, campaign.run(self.folder, 1, 3, say=said.append))
+        self.assertEqual(['1 of 1 parts are there'], said[2:])
+
+    def test_a_failure_is_kept_and_stops_nothing(self):
+        def attempt(case):
+            case.steps, case.happened, case.injected = 5, case.happenings[:2], 1
+            case.problem = 'it breaks at 3 s' if case.seed == 2 else ''
+            return case
+        with mock.patch.object(explore, 'attempt', attempt):
+            campaign.try_part(self.folder, 1, 3)
+        found = campaign.summary(self.folder)
+        self.assertEqual((15, 3), (found['steps'], sum(found['happened'].values())))
+        self.assertEqual([dict(seed=2, problem='it breaks at 3 s')], found['failed'])
+        self.assertTrue((self.folder / 'seed-2' / 'events.yaml').exists())
+        self.assertEqual(1, campaign.run(self.folder, 1, 3, say=lambda text: None))
 
 
 def _test(method, *arguments):
