@@ -34,12 +34,13 @@ def main(arguments=None):
         for one in table.MUTATIONS:
             print(f'{one.name:24} {one.part:10} {one.breaks}')
         return 0
-    found = runner.run(chosen, _say)
-    if options.report:
-        runner.write(options.report, found)
-    caught = sum(one['caught'] for one in found)
-    _say(f'{caught} of {len(found)} were caught')
-    return 0 if caught == len(found) else 1
+    caught = 0
+    for one in runner.run(chosen, _say):
+        caught += one['caught']
+        if options.report:
+            runner.write(options.report, [one])
+    _say(f'{caught} of {len(chosen)} were caught')
+    return 0 if caught == len(chosen) else 1
 
 
 def _say(text):

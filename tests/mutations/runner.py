@@ -54,7 +54,7 @@ def problem(mutation, root=ROOT):
 
 
 def run(mutations, say=print):
-    """Try mutations; returns what came of each, as the document has it.
+    """Try mutations; yields what came of each, as the document has it.
 
     :param say: called with a line of progress
     """
@@ -63,7 +63,8 @@ def run(mutations, say=print):
         copy(root)
         tests = sorted({mutation.test for mutation in mutations})
         whole = dict(zip(tests, _run(tests, root), strict=True))
-        return [_try(mutation, root, whole[mutation.test], say) for mutation in mutations]
+        for mutation in mutations:
+            yield _try(mutation, root, whole[mutation.test], say)
 
 
 def copy(root):
@@ -77,12 +78,12 @@ def copy(root):
 
 
 def _try(mutation, root, unbroken, say):
-    if reason := problem(mutation, root):
-        raise NotCaught(reason)
     file = root / mutation.file
     whole = file.read_text(encoding='utf-8')
     found = dataclasses.asdict(mutation)
     try:
+        if reason := problem(mutation, root):
+            raise NotCaught(reason)
         _passes(mutation, unbroken)
         file.write_text(whole.replace(mutation.old, mutation.new), encoding='utf-8')
         found.update(caught=True, seen=_fails(mutation, root))

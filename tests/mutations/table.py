@@ -187,10 +187,12 @@ MUTATIONS = (
     Mutation('acknowledged-early', 'messages',
              'a report is acknowledged although it could not be written',
              'vmha_nova/messaging.py',
+             "cannot be stored and was dropped: {e}')\n"
              '        except exception.StoreUnavailable as e:\n'
-             '            return self._requeue(e)\n        return oslo',
+             '            return self._requeue(e)\n',
+             "cannot be stored and was dropped: {e}')\n"
              '        except exception.StoreUnavailable:\n'
-             '            pass\n        return oslo',
+             '            pass\n',
              'tests.unit.test_messaging.HostDownTest.'
              'test_while_the_row_cannot_be_written_the_message_waits'),
     Mutation('cursor-first', 'collector',
