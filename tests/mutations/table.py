@@ -205,8 +205,7 @@ MUTATIONS = (
              'test_after_a_list_that_fails_the_next_one_begins_where_it_began'),
     Mutation('absence-is-proof', 'collector', 'who is missing on a list is taken for deleted',
              'vmha_nova/collector/instances.py',
-             'self._apply(number, listed.instances, listed.deleted)\n        lacking',
-             'self._apply(number, listed.instances, before - {i.id for i in listed.instances})\n'
-             '        lacking',
-             _scenario('hidden-from-lists')),
+             'self._look_up(sorted(lacking))', 'self._apply(number, gone=lacking)',
+             'tests.unit.test_collector_instances.ReconcileTest.'
+             'test_the_truth_about_every_instance'),
 )
