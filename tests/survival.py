@@ -10,10 +10,12 @@
 
 import json
 import pathlib
+import textwrap
 
 from tests.scenarios import events
 
 FIGURES = pathlib.Path(__file__).resolve().parents[1] / 'doc' / 'source' / '_figures'
+SHOWN = 150                             # characters of what a test saw
 _HEAD = '.. Made by "python -m tests.survival" of what was measured.\n\n'
 _LAB = (
     ('faults', 'What is killed in the middle of a recovery', (
@@ -72,8 +74,7 @@ def _by(test):
 
 
 def _literal(text):
-    text = ' '.join(text.replace('`', "'").split())
-    return f'``{text if len(text) <= 150 else text[:149] + "…"}``'
+    return f'``{textwrap.shorten(text.replace("`", "'"), SHOWN, placeholder=" …")}``'
 
 
 def _number(value):
