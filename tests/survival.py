@@ -74,7 +74,8 @@ def _by(test):
 
 
 def _literal(text):
-    return f'``{textwrap.shorten(text.replace("`", "'"), SHOWN, placeholder=" …")}``'
+    text = textwrap.shorten(text.replace('`', "'"), SHOWN, placeholder=' …')
+    return f'``{text}``'
 
 
 def _number(value):
