@@ -6,6 +6,7 @@ Needs what the unit tests need: .tox/py3/bin/python tools/scenario.py host-dies
 
 import argparse
 import difflib
+import json
 import pathlib
 import sys
 import time
@@ -13,6 +14,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests.scenarios import campaign  # noqa: E402
 from tests.scenarios import events  # noqa: E402
 from tests.scenarios import explore  # noqa: E402
 from tests.scenarios import invariants  # noqa: E402
@@ -62,6 +64,13 @@ def make_parser():
                         help=f'for "{EXPLORE}": the seeds, 1-1000 if not given')
     parser.add_argument('--keep', metavar='FOLDER', default='.',
                         help=f'for "{EXPLORE}": where a failure is written to (.)')
+    parser.add_argument('--campaign', metavar='FOLDER',
+                        help=f'for "{EXPLORE}" of many seeds: what came of each part of them is '
+                             'kept here, and what is here is not tried again')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N',
+                        help='processes of a campaign (1)')
+    parser.add_argument('--summary', action='store_true',
+                        help='print what came of a campaign so far, as JSON')
     return parser
 
 
@@ -110,9 +119,15 @@ def search(options):
         first, last = (int(n) for n in (options.seeds + '-' + options.seeds).split('-')[:2])
     except ValueError:
         raise world.BadScenario(f'--seeds {options.seeds}: it is A-B') from None
+    if options.campaign:
+        folder = pathlib.Path(options.campaign).resolve()
+        if options.summary:
+            print(json.dumps(campaign.summary(folder), indent=1))
+            return 0
+        return 1 if campaign.run(folder, first, last, options.jobs, _now) else 0
     began, failed, steps, kills = time.process_time(), 0, 0, 0
-    for seed in range(first, last + 1):
-        found = explore.explore(seed)
+    for found in explore.explore_all(range(first, last + 1)):
+        seed = found.seed
         steps, kills = steps + found.steps, kills + found.killed
         if found.problem:
             failed += 1
@@ -127,6 +142,10 @@ def search(options):
     print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {failed} '
           f'failed; {time.process_time() - began:.0f} s of CPU time')
     return 1 if failed else 0
+
+
+def _now(text):
+    print(text, flush=True)
 
 
 def paint(colour, text):

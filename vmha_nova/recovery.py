@@ -148,9 +148,11 @@ class Work:
         return recovery.stage != 'confirmed' or bool(self.store.steps(recovery.id, 'fence'))
 
     def _not_now(self, recovery, pause):
-        """Why an operator has to let this recovery begin; ''."""
+        """Why this recovery does not begin now: mostly an operator has to let it; ''."""
         if self.begun(recovery):
             return ''
+        if recovery.host in self.collector.snapshot.unknown_hosts:
+            return f'the cell of {recovery.host} is down: nothing is known of it'
         excess = self.storm.get(recovery.host)
         if excess is not None and not recovery.approved:
             return storm.waits_for_word(excess, recovery.id)

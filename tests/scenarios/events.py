@@ -58,17 +58,20 @@ class Events:
     # -- hosts ----------------------------------------------------------------------------------
     def die(self, host):
         """A host loses its power."""
-        self._world.died_at[host] = self._world.clock()
-        self._world.reported_dead.discard(host)
-        self._world.nova.lose_power(host)
+        self._dies(host)
         if self._world.monitor:
             self._world.monitor.lose_power(host)
 
     def crash(self, host):
         """All processes of a host end at once; its kernel refuses connections."""
-        self._world.nova.lose_power(host)
+        self._dies(host)
         if self._world.monitor:
             self._world.monitor.crash(host)
+
+    def _dies(self, host):
+        self._world.died_at[host] = self._world.clock()
+        self._world.reported_dead.discard(host)
+        self._world.nova.lose_power(host)
 
     def cut(self, host, network='all'):
         """A host loses its cable (management, storage, all); its guests run on."""
@@ -126,26 +129,28 @@ class Events:
     def osd_up(self, host):
         """The OSDs of a host are up again."""
         self._world.ceph.osd_down.discard(host)
-        if self._world.monitor:
-            self._world.monitor.restore(host)
+        if self._world.monitor and self._world.nova.hosts[host].powered:
+            self._world.monitor.start_osd(host)
 
     # -- reports --------------------------------------------------------------------------------
     def report(self, host, source='test', reason='it burns', force='', late='0'):
         """A host is reported down through the API; ``late``: seconds since it was detected."""
-        self._reported(host)
+        self._reported(host, late)
         self._world.store.report_failure(
             host, source, reason, forced=bool(force), detected_at=self._world.later(
                 -float(late)) if float(late) else None)
 
     def message(self, host, source='test', reason='it burns', late='0', times='1'):
         """A host-down notification is on the bus, perhaps several times, or late."""
-        self._reported(host)
+        self._reported(host, late)
         for _ in range(int(times)):
             self._world.post('report', messaging.HOST_DOWN, messaging.host_down(
                 host, reason, source, detected_at=self._world.later(-float(late))))
 
-    def _reported(self, host):
-        if host in self._world.died_at and not self._world.nova.hosts[host].powered:
+    def _reported(self, host, late):
+        died = self._world.died_at.get(host)
+        if died and not self._world.nova.hosts[host].powered and (
+                died <= self._world.later(-float(late))):   # or it is no report of that
             self._world.reported_dead.add(host)
 
     def garbage(self):
@@ -245,6 +250,7 @@ class Events:
         """The cell of some hosts is down."""
         for host in hosts:
             self._world.nova.hosts[host]        # or KeyError
+            self._world.cell_down_at[host] = self._world.seconds()
         self._world.nova.down |= set(hosts)
 
     def cell_up(self):

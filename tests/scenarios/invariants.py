@@ -16,6 +16,8 @@ from vmha_nova import homecoming
 from vmha_nova import marks
 from vmha_nova import states
 
+LOOKS = 3.0                             # seconds until the engine has looked at Nova's services
+
 
 class Broken(AssertionError):
     """An invariant does not hold."""
@@ -134,7 +136,7 @@ class Invariants:
         recovery = store.recovery(recovery_id)
         report = store.report_of(recovery_id)
         word = recovery.approved or report.forced
-        if host in nova.down:
+        if host in nova.down and self._world.seconds() - self._world.cell_down_at[host] > LOOKS:
             self.breach(3, f'{host} is fenced while its cell is down')
         if store.paused().paused:
             self.breach(3, f'{host} is fenced while recoveries are paused')

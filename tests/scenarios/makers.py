@@ -1,13 +1,19 @@
 """Makes up clouds, and what happens to them.
 
 Nothing that nobody could survive: where the only fence is an operator's word, hosts that are
-reported are off; nobody clears what is on the blocklist, or says of a living host that it is gone.
+reported are off; nobody clears what is on the blocklist. What can be survived only at some
+moments, such as to say that a host is gone for good, is left out by explore.py where it cannot.
 """
 
 FENCES = ('storage',) * 5 + ('power',) * 2 + ('power, storage',) * 3 + ('none',)
 NAMES = ('ann', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal')
 GUESTS = ({}, {}, {}, {'stopped': True}, {'stopped': True}, {'priority': 90}, {'vcpus': 3},
           {'group': 'apart'}, {'group': 'apart'}, {'vm_state': 'paused'}, {'protect': 'no'})
+
+# Events that are not drawn, and why.
+LEFT_OUT = {
+    'unblock': 'nobody could survive it',
+    'kill-gate': 'the engine is killed at gates of the case'}
 
 
 def topology(rng):
@@ -32,6 +38,9 @@ def topology(rng):
         'limits': {'hosts': rng.choice((1, 2, 2, 3)), 'percent': 0.0}}
     if found['fence'] in ('storage', 'power, storage') and rng.random() < 0.15:
         found['ranged'] = False
+    if found['fence'] != 'none' and rng.random() < 0.1:
+        found['monitor'] = {}
+        found['policy']['trust'] = {'vmha-monitor': 'act'} if rng.random() < 0.5 else {}
     return found
 
 
@@ -51,6 +60,7 @@ class _Cloud:
         self.storage = 'storage' in made['fence']
         self.power = 'power' in made['fence']
         self.fenced = self.storage or self.power
+        self.monitor = 'monitor' in made
         self.new = 0
 
     def host(self):
@@ -83,12 +93,14 @@ def happenings(rng, made):
 def _failure(cloud, host):
     """A host fails, in some way, and somebody reports it, in some way."""
     rng = cloud.rng
-    fails = rng.choice(('die', 'die', 'cut', 'stop-compute')) if cloud.fenced else 'die'
+    fails = rng.choice(('die {}', 'die {}', 'crash {}', 'cut {}', 'cut {} management',
+                        'stop-compute {}') if cloud.fenced else ('die {}', 'die {}', 'crash {}'))
     source = rng.choice(('one', 'two'))
     reports = rng.choice((
         f'report {host} source={source}', f'message {host} source={source}',
-        f'message {host} source={source} times=2', f'report {host} source=op force=yes'))
-    return [f'{fails} {host}', reports]
+        f'message {host} source={source} times=2', f'report {host} source=op force=yes',
+        f'{rng.choice(("report", "message"))} {host} source={source} late={rng.choice((1, 30))}'))
+    return [fails.format(host), reports]
 
 
 def _event(cloud):
@@ -111,7 +123,7 @@ def _maintenance(cloud):
 
 def _paused(cloud):
     """A host fails while recoveries are paused."""
-    return ['pause', *_failure(cloud, 'c1'), 'rebuild 2', 'rebuild 2', 'resume']
+    return ['pause', *_failure(cloud, 'c1'), 'wait', 'wait', 'resume']
 
 
 def _refused(cloud):
@@ -123,19 +135,20 @@ def _refused(cloud):
 def _reconnected(cloud):
     """The cable of a host is back while its guests are moved; nova-compute is restarted later."""
     fails = 'cut c1' if cloud.fenced else 'die c1'
-    pause = [f'rebuild {cloud.rng.choice((1, 4, 8))}'] * cloud.rng.randint(3, 9)
-    return [fails, 'message c1 source=one', *pause, 'heal c1', *pause, 'start-compute c1']
+    pause = ['wait'] * cloud.rng.randint(3, 9)
+    return [f'rebuild {cloud.rng.choice((1, 4, 8))}', fails, 'message c1 source=one', *pause,
+            'heal c1', *pause, 'start-compute c1']
 
 
 def _target_dies(cloud):
     """Whoever may be a target dies while guests are on their way."""
-    pause = ['lag 0'] * cloud.rng.randint(4, 10)
+    pause = ['wait'] * cloud.rng.randint(4, 10)
     return [*_failure(cloud, 'c1'), *pause, *_failure(cloud, cloud.hosts[-1])]
 
 
 def _evacuated_by_others(cloud):
     """Somebody else evacuates guests of a dead host, too."""
-    pause = ['lag 0'] * cloud.rng.randint(0, 9)
+    pause = ['wait'] * cloud.rng.randint(0, 9)
     return ['die c1', 'force-down c1', 'nova-tells c1', *pause,
             f'evacuate {cloud.guests[0]} {cloud.hosts[-1]}']
 
@@ -160,6 +173,23 @@ def _next(cloud):
     return f'next {act} {rng.choice(("refuse", "lose", "unreachable"))}'
 
 
+def _mark(cloud):
+    rng = cloud.rng
+    return f'mark {cloud.host()} ' + rng.choice((
+        'maintenance=yes', 'maintenance=no', f'maintenance=yes seconds={rng.choice((3, 20))}',
+        'spare=yes', 'spare=no', 'pool=b', 'backend=rbd:other'))
+
+
+def _change(cloud):
+    return f'change {cloud.guest()} ' + cloud.rng.choice((
+        'task_state=powering-on', 'vm_state=paused', 'vm_state=error fault=bad'))
+
+
+def _monitor(cloud):
+    return 'monitor ' + cloud.rng.choice((
+        'cut', 'storage-cut', 'healed', 'nova-away', 'nova-back', 'ceph-away', 'ceph-back'))
+
+
 EVENTS = (
     (lambda c: f'delete {c.guest()}', None),
     (lambda c: f'delete {c.guest()} quietly=yes', None),
@@ -167,8 +197,13 @@ EVENTS = (
     (lambda c: f'start {c.guest()}', None),
     (_create, None),
     (lambda c: f'migrate {c.guest()} {c.host()} seconds={c.rng.choice((2, 10))}', 'fenced'),
+    (lambda c: f'evacuate {c.guest()} {c.host()}', None),
+    (lambda c: f'end {c.guest()}', None),
+    (_change, None),
     (lambda c: f'hide {c.guest()}', None),
+    (lambda c: f'show {c.guest()}', None),
     (lambda c: f'full {c.host()}', None),
+    (lambda c: f'roomy {c.host()}', None),
     (_next, None), (_next, None),
     (lambda c: f'nova-away {c.rng.choice(("all", "servers", "services", "evacuations"))}', None),
     (lambda c: 'nova-back', None),
@@ -181,6 +216,9 @@ EVENTS = (
     (lambda c: f'force-down {c.host()}', None),
     (lambda c: f'force-up {c.host()}', None),
     (lambda c: f'nova-tells {c.host()}', 'fenced'),
+    (lambda c: f'nova-tells {c.host()} forced=no', None),
+    (lambda c: f'nova-tells-load {c.host()} {c.rng.choice((5, 95))}', None),
+    (lambda c: 'garbage', None),
     (lambda c: 'ceph-away', 'storage'),
     (lambda c: 'ceph-back', 'storage'),
     (lambda c: "pool vms 'pgs inactive'", 'storage'),
@@ -188,20 +226,24 @@ EVENTS = (
     (lambda c: f'osd-late {c.host()}', 'storage'),
     (lambda c: 'osd-late', 'storage'),
     (lambda c: f'osd-down {c.host()}', 'storage'),
+    (lambda c: f'osd-up {c.host()}', 'storage'),
+    (lambda c: f'cut {c.host()} storage', 'storage'),
     (lambda c: f'block {c.host()}', 'storage'),
     (lambda c: f'bmc {c.host()} {c.rng.choice(("dead", "stuck", "slow", "well"))}', 'power'),
     (lambda c: f'wish {c.rng.choice(("approve", "abort", "retry"))} {c.host()}', None),
     (lambda c: f'wish {c.rng.choice(("approve", "abort", "retry"))} {c.host()}', None),
     (lambda c: 'pause', None),
     (lambda c: 'resume', None),
-    (lambda c: f'mark {c.host()} maintenance={c.rng.choice(("yes", "no"))}', None),
-    (lambda c: f'mark {c.host()} spare={c.rng.choice(("yes", "no"))}', None),
+    (_mark, None), (_mark, None),
+    (lambda c: f'wish release {c.host()}', None),
     (lambda c: 'kill', None),
     (lambda c: 'stop-engine', None),
     (lambda c: 'start-engine', None),
     # Not back: what is over would be in the future, and its host out for as long.
     (lambda c: f'clock {c.rng.choice((60, 3600))}', None),
     (lambda c: f'switch-on {c.host()}', None),
+    (lambda c: f'switch-on {c.host()} hangs=yes', None),
     (lambda c: f'heal {c.host()}', None),
     (lambda c: f'start-compute {c.host()}', None),
+    (_monitor, 'monitor'), (_monitor, 'monitor'),
 )

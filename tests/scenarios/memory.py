@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from vmha_nova.db import reads
 from vmha_nova.db import store
@@ -71,6 +72,24 @@ class Memory(store.Store):
         if words[0] in ('INSERT', 'DELETE', 'UPDATE'):
             for name in TABLES.get(words[1 if words[0] == 'UPDATE' else 2], ()):
                 self._kept.pop(name, None)
+
+    # -- sessions, without what the base's do for databases that others use as well ---------------
+    @contextlib.contextmanager
+    def reading(self):
+        """As the base's."""
+        with self._engine.connect() as connection:
+            connection.info['in_transaction'] = True    # or oslo.db begins one
+            with orm.Session(connection) as session:
+                yield session
+
+    @contextlib.contextmanager
+    def _session(self, mode):
+        with self._engine.connect() as connection:
+            connection.info['in_transaction'] = True    # what oslo.db would begin, in its own way
+            connection.connection.driver_connection.execute('BEGIN')
+            with orm.Session(connection, expire_on_commit=False) as session:
+                yield session
+                session.commit()
 
     @contextlib.contextmanager
     def _writer(self):

@@ -57,6 +57,7 @@ class World(sim.World):
         self.kills, self.kill_gates = [], set()     # gates by name, by number
         self.step_seconds = topology.get('step', STEP)
         self.switched_on = {}           # host -> when somebody has switched it on
+        self.cell_down_at = {}          # host -> when its cell has gone down last
         self.died_at = {}               # host -> when it has lost its power
         self.ever_hidden = set()        # guests that lists have left out at some time
         self.reported_dead = set()      # hosts that were reported since

@@ -133,6 +133,11 @@ class World:
         host.osd_runs, host.osd_since = False, self.now
         host.listens.discard(c.STORAGE)
 
+    def start_osd(self, name='c0'):
+        host = self.hosts[name]
+        host.osd_runs = True
+        host.listens.add(c.STORAGE)
+
     def restore(self, name='c0'):
         host = self.hosts[name]
         host.compute = host.osd_runs = True

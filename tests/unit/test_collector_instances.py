@@ -109,6 +109,15 @@ class InstancesTest(test_collector.Base):
         self.assertEqual({'new'}, {i.name for i in self.snapshot.instances.values()})
         self.assertEqual('', self.problems())
 
+    def test_after_a_list_that_fails_the_next_one_begins_where_it_began(self):
+        self.fake.change(self.ids[0], name='new')
+        self.fake.servers[self.ids[0]]['updated'] = fake_nova.stamp(after(20))
+        self.fake.fail('GET', SERVERS, status=503)
+        self.assertRaises(exception.Unreachable, self.look)
+        self.clock.tick(100)
+        self.look()
+        self.assertEqual('new', self.snapshot.instances[self.ids[0]].name)
+
     def test_a_short_list_removes_nothing(self):
         self.fake.left_out = set(self.ids[:4])
         self.clock.tick(3600)

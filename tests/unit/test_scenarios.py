@@ -1,16 +1,23 @@
 """The scenarios of tests/scenarios, what they cover together, and exploration from seeds."""
 
+import datetime
 import logging
 import pathlib
 import re
 import tempfile
 import unittest
+from unittest import mock
 
+from tests.scenarios import campaign
 from tests.scenarios import events
 from tests.scenarios import explore
 from tests.scenarios import invariants
+from tests.scenarios import makers
+from tests.scenarios import memory
 from tests.scenarios import simulator
 from tests.scenarios import world as worlds
+from vmha_nova.db import models
+from vmha_nova import exception
 from vmha_nova.monitor import verdict
 from vmha_nova import states
 
@@ -261,16 +268,41 @@ class InvariantTest(unittest.TestCase):
         self.broken('[46]', world)
 
 
+class MemoryTest(unittest.TestCase):
+    """The store of all scenarios keeps what the production store promises."""
+
+    def test_what_fails_half_way_is_not_written(self):
+        found = memory.memory()
+        found.reset(lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+                    lambda *arguments: None)
+        term = found.take_lead('e')
+        recovery = found.open_recovery(term, found.report_failure('c1', 'test')[0], '')
+        found.save_moves(term, recovery.id, new=[dict(instance_id='i', state='moved')])
+        with self.assertRaises(exception.InvalidTransition):
+            found.save_moves(term, recovery.id, new=[dict(instance_id='j', state='waiting')],
+                             changed={1: dict(state='sending')})
+        self.assertEqual(['i'], [m.instance_id for m in found.moves(recovery.id)])
+
+    def test_what_was_begun_is_undone(self):
+        found = memory.memory()
+        found.reset(lambda: datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc),
+                    lambda *arguments: None)
+        with self.assertRaises(KeyError), found.leading(found.take_lead('e')) as session:
+            session.add(models.HostMark(host='c1'))
+            session.flush()
+            raise KeyError
+        self.assertEqual({}, found.marks())
+
+
 class ExploreTest(unittest.TestCase):
     """Seeds; tools/scenario.py explore --seeds A-B tries others."""
 
     SEEDS, PART = 1000, 50
 
     def explore(self, first):
-        for seed in range(first, first + self.PART):
-            found = explore.explore(seed)
+        for found in explore.explore_all(range(first, first + self.PART)):
             self.assertEqual('', found.problem, (
-                f'seed {seed}: tools/scenario.py explore --seeds {seed}-{seed} makes it small\n'
+                f'tools/scenario.py explore --seeds {found.seed}-{found.seed} makes it small\n'
                 f'{found.log}'))
 
     def test_a_seed_is_the_same_in_every_run(self):
@@ -292,12 +324,51 @@ class ExploreTest(unittest.TestCase):
             self.assertIn('it is paused', loaded.readme)
             self.assertEqual([('5.0', ['pause'])], loaded.events)
 
+    def test_every_kind_of_event_is_drawn(self):
+        drawn = {text.split()[0] for seed in range(1, 2000)
+                 for _, text in explore.make(seed).happenings}
+        self.assertEqual(set(events.names()) - set(makers.LEFT_OUT), drawn)
+
     @staticmethod
     def _fails_when_paused(case):
         if any(text == 'pause' for _, text in case.happenings):
             case.problem = 'it is paused at 5 s'
         case.happened = case.happenings
         return case
+
+
+class CampaignTest(unittest.TestCase):
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def test_what_is_there_is_not_tried_again(self):
+        said = []
+        self.assertEqual(0, campaign.run(self.folder, 1, 3, say=said.append))
+        self.assertEqual(2, len(said))
+        self.assertRegex(said[1], r'^1-3: \d+ steps, .* 0 failed; .* 0 parts to go')
+        found = campaign.summary(self.folder)
+        self.assertEqual(3, found['seeds'])
+        self.assertLess(30, found['steps'])
+        self.assertLess(3, sum(found['happened'].values()))
+        self.assertEqual([3], list(found['commits'].values()))
+        self.assertEqual(0, campaign.run(self.folder, 1, 3, say=said.append))
+        self.assertEqual(['1 of 1 parts are there'], said[2:])
+
+    def test_a_failure_is_kept_and_stops_nothing(self):
+        def attempt(case):
+            case.steps, case.happened, case.injected = 5, case.happenings[:2], 1
+            case.problem = 'it breaks at 3 s' if case.seed == 2 else ''
+            return case
+        with mock.patch.object(explore, 'attempt', attempt):
+            campaign.try_part(self.folder, 1, 3)
+        found = campaign.summary(self.folder)
+        self.assertEqual((15, 3), (found['steps'], sum(found['happened'].values())))
+        self.assertEqual([dict(seed=2, problem='it breaks at 3 s')], found['failed'])
+        self.assertTrue((self.folder / 'seed-2' / 'events.yaml').exists())
+        self.assertEqual(1, campaign.run(self.folder, 1, 3, say=lambda text: None))
 
 
 def _test(method, *arguments):

@@ -67,6 +67,17 @@ class StoreScenarios:
         self.assertTrue(terms)
         self.assertEqual(len(terms), len(set(terms)), (terms, lost))
 
+    def test_a_lead_that_was_taken_meanwhile_is_not_taken_again(self):
+        db = self.open()
+        db.take_lead('a')
+
+        @sa.event.listens_for(db._manager.writer.get_engine(), 'before_cursor_execute')
+        def meanwhile(_connection, cursor, statement, *_others):
+            if statement.startswith('UPDATE leader'):
+                cursor.execute('UPDATE leader SET term = term + 1')
+        with self.assertRaises(exception.TermLost):
+            db.take_lead('b')
+
     def test_a_recovery_from_report_to_moves(self):
         db = self.open()
         term = db.take_lead('a')
@@ -103,6 +114,16 @@ class StoreScenarios:
         with self.assertRaises(exception.InvalidTransition):
             db.save_moves(term, recovery.id, changed={move.id: dict(state='sending')})
         self.assertEqual('moved', db.moves(recovery.id)[0].state)
+
+    def test_moves_are_written_together_or_not_at_all(self):
+        db = self.open()
+        term = db.take_lead('a')
+        recovery = db.open_recovery(term, db.report_failure('h1', 'test')[0], '')
+        db.save_moves(term, recovery.id, new=[dict(instance_id='i', state='moved')])
+        with self.assertRaises(exception.InvalidTransition):
+            db.save_moves(term, recovery.id, new=[dict(instance_id='j', state='waiting')],
+                          changed={db.moves(recovery.id)[0].id: dict(state='sending')})
+        self.assertEqual(['i'], [m.instance_id for m in db.moves(recovery.id)])
 
     def test_the_same_report_only_counts_and_another_one_does_not(self):
         db = self.open()

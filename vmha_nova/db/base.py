@@ -22,6 +22,11 @@ from vmha_nova import exception
 READING = 'vmha_reading'                # an execution option of connections
 TRIES = 5                               # of a write that collides with others
 PATIENCE = 30.0                         # seconds; who waits for a lock in vain waits longer
+# What each write of an engine begins with; made once, as it is what is executed most.
+_LEADER = models.Leader.__table__
+_LEADS = sa.update(_LEADER).where(
+    _LEADER.c.id == 1, _LEADER.c.term == sa.bindparam('held')).values(
+    renewed_at=sa.bindparam('now'))
 
 
 @enginefacade.transaction_context_provider
@@ -38,9 +43,14 @@ class Leader:
     renewed_at: datetime.datetime | None
 
 
+@functools.cache
+def _members(cls):
+    return tuple(f.name for f in dataclasses.fields(cls))
+
+
 def record(cls, row):
     """A row as the dataclass of the same name; JSON lists become tuples."""
-    values = {f.name: getattr(row, f.name) for f in dataclasses.fields(cls)}
+    values = {name: getattr(row, name) for name in _members(cls)}
     return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
@@ -109,9 +119,8 @@ class Database:
         It takes the leader row first; TermLost if that is another engine's.
         """
         with self._writer() as session:
-            found = session.execute(
-                sa.update(models.Leader).where(models.Leader.id == 1, models.Leader.term == term)
-                .values(renewed_at=self._clock()))
+            found = session.connection().execute(
+                _LEADS, {'held': term, 'now': self._clock()})
             if not found.rowcount:
                 raise exception.TermLost(f'another engine leads; term {term} is over')
             yield session

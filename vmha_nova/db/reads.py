@@ -1,7 +1,12 @@
-"""What is read. Every function is one transaction; rows come out as model dataclasses."""
+"""What is read. Every function is one transaction; rows come out as model dataclasses.
+
+The engine asks the same in every cycle. To make a query, and SQLAlchemy's key of it, takes longer
+than to run it, so what is asked often is made once for each shape of it.
+"""
 
 import dataclasses
 import datetime
+import functools
 
 import sqlalchemy as sa
 
@@ -29,13 +34,15 @@ class SnapshotInfo:
 class Reads(base.Database):
     """See the module."""
 
-    def _all(self, cls, query):
+    def _all(self, cls, query, **values):
+        # By the connection: rows that nobody changes need no objects of SQLAlchemy's session.
         with self.reading() as session:
-            return [base.record(cls, row) for row in session.scalars(query)]
+            return [base.record(cls, row)
+                    for row in session.connection().execute(query, values)]
 
     def marks(self):
         """All host marks, by host."""
-        return {m.host: m for m in self._all(model.HostMark, sa.select(models.HostMark))}
+        return {m.host: m for m in self._all(model.HostMark, _MARKS)}
 
     def paused(self):
         """Whether an operator has stopped new recoveries: model.Pause."""
@@ -94,27 +101,16 @@ class Reads(base.Database):
 
     def failures(self, open_only=False, since=None, limit=1000):
         """Reports, oldest first: all, those the engine still has to judge, received since."""
-        query = sa.select(models.HostFailure).order_by(models.HostFailure.id.desc()).limit(limit)
-        if open_only:
-            query = query.where(models.HostFailure.state.in_(OPEN_FAILURES))
-        if since is not None:
-            query = query.where(models.HostFailure.received_at >= since)
-        return self._all(model.HostFailure, query)[::-1]
+        values = dict(limit=limit, **({} if since is None else dict(since=since)))
+        return self._all(model.HostFailure, _failures(open_only, *values), **values)[::-1]
 
     def recoveries(self, open_only=False, unreleased=False, since=None, host=None,
                    limit=1000):
         """Recoveries, oldest first: all, not over, of hosts still out, begun since, of a host."""
-        table = models.Recovery
-        query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(limit)
-        if open_only:
-            query = query.where(sa.or_(table.ended_at.is_(None), table.wish != ''))
-        if unreleased:
-            query = query.where(table.released_at.is_(None))
-        if since is not None:
-            query = query.where(table.created_at >= since)
-        if host is not None:
-            query = query.where(table.host == host)
-        return self._all(model.Recovery, query)[::-1]
+        values = dict(limit=limit, **{k: v for k, v in (('since', since), ('host', host))
+                                      if v is not None})
+        return self._all(model.Recovery, _recoveries(open_only, unreleased, *values),
+                         **values)[::-1]
 
     def recovery(self, recovery_id):
         """One recovery; NotFound."""
@@ -126,31 +122,22 @@ class Reads(base.Database):
 
     def moves(self, recovery_id):
         """The moves of a recovery in the order in which they are sent."""
-        table = models.Move
-        return self._all(model.Move, sa.select(table).where(table.recovery_id == recovery_id)
-                         .order_by(table.position, table.id))
+        return self._all(model.Move, _MOVES, of=recovery_id)
 
     def under_way(self):
         """The moves of all recoveries for which a call is on its way or was taken by Nova."""
-        return self._all(model.Move, sa.select(models.Move).where(
-            models.Move.state.in_(states.IN_FLIGHT)).order_by(models.Move.id))
+        return self._all(model.Move, _UNDER_WAY)
 
     def report_of(self, recovery_id):
         """The report for which a recovery was opened."""
-        table = models.HostFailure
-        return self._all(model.HostFailure, sa.select(table).where(
-            table.recovery_id == recovery_id, table.state == 'accepted').limit(1))[0]
+        return self._all(model.HostFailure, _REPORT_OF, of=recovery_id)[0]
 
     def steps(self, recovery_id=None, kind=None, subject=None):
         """The acts recorded, oldest first; ``kind`` may be several."""
-        query = sa.select(models.Step).order_by(models.Step.id)
-        if recovery_id is not None:
-            query = query.where(models.Step.recovery_id == recovery_id)
-        if kind is not None:
-            query = query.where(models.Step.kind.in_([kind] if isinstance(kind, str) else kind))
-        if subject is not None:
-            query = query.where(models.Step.subject == subject)
-        return self._all(model.Step, query)
+        asked = dict(of=recovery_id, subject=subject,
+                     kinds=[kind] if isinstance(kind, str) else kind)
+        values = {k: v for k, v in asked.items() if v is not None}
+        return self._all(model.Step, _steps(*values), **values)
 
     def events(self, recovery_id=None, limit=200, kind=None):
         """The journal's last lines, oldest first."""
@@ -160,3 +147,51 @@ class Reads(base.Database):
         if kind is not None:
             query = query.where(models.Event.kind == kind)
         return self._all(model.Event, query)[::-1]
+
+
+# -- queries that are made once ------------------------------------------------------------------
+_MARKS = sa.select(models.HostMark)
+_MOVES = sa.select(models.Move).where(models.Move.recovery_id == sa.bindparam('of')).order_by(
+    models.Move.position, models.Move.id)
+_UNDER_WAY = sa.select(models.Move).where(models.Move.state.in_(states.IN_FLIGHT)).order_by(
+    models.Move.id)
+_REPORT_OF = sa.select(models.HostFailure).where(
+    models.HostFailure.recovery_id == sa.bindparam('of'),
+    models.HostFailure.state == 'accepted').limit(1)
+
+
+def _asked(query, values, **conditions):
+    """A query with those of the conditions whose values are given when it is run."""
+    return query.where(*(condition for name, condition in conditions.items() if name in values))
+
+
+@functools.cache
+def _failures(open_only, *values):
+    table = models.HostFailure
+    query = sa.select(table).order_by(table.id.desc()).limit(
+        sa.bindparam('limit', type_=sa.Integer))
+    if open_only:
+        query = query.where(table.state.in_(OPEN_FAILURES))
+    return _asked(query, values, since=table.received_at >= sa.bindparam('since'))
+
+
+@functools.cache
+def _recoveries(open_only, unreleased, *values):
+    table = models.Recovery
+    query = sa.select(table).order_by(table.created_at.desc(), table.id).limit(
+        sa.bindparam('limit', type_=sa.Integer))
+    if open_only:
+        query = query.where(sa.or_(table.ended_at.is_(None), table.wish != ''))
+    if unreleased:
+        query = query.where(table.released_at.is_(None))
+    return _asked(query, values, since=table.created_at >= sa.bindparam('since'),
+                  host=table.host == sa.bindparam('host'))
+
+
+@functools.cache
+def _steps(*values):
+    table = models.Step
+    return _asked(
+        sa.select(table).order_by(table.id), values, of=table.recovery_id == sa.bindparam('of'),
+        kinds=table.kind.in_(sa.bindparam('kinds', expanding=True)),
+        subject=table.subject == sa.bindparam('subject'))
