@@ -370,7 +370,7 @@ class Work:
             self.lead.step('enable_spare', host, recovery_id,
                       lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
             self.collector.refresh_services()
-        self.store.set_mark(host, parked=False)
+        self.store.keep_mark(self.lead.term, host, parked=False)
 
     def _finish(self, recovery, cluster, rows):
         """Over, unless a last list shows an instance that no list has shown before."""
@@ -490,4 +490,4 @@ class Work:
         for step in self.store.steps(recovery.id, 'enable_spare'):
             if step.state in ('done', 'intended'):      # killed before it was noted as done
                 # It may be parked again by now: then it is enabled, as any that is no spare.
-                self.store.set_mark(step.subject, spare=False)
+                self.store.keep_mark(self.lead.term, step.subject, spare=False)

@@ -33,13 +33,25 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 CEPH_ACTS = ('add', 'remove_range')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
-WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
+WRITES = ('keep_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
           'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn',
           'note')
 
 
 class Killed(BaseException):
     """kill -9 of the engine."""
+
+
+class Lock:
+    """The lock of all engines: who was started last has it, and knows so."""
+
+    problem = ''
+
+    def __init__(self, world):
+        self._world = world
+
+    def leads(self):
+        return self._world.lock is self
 
 
 @dataclasses.dataclass
@@ -342,9 +354,10 @@ class World:
             raise Killed(name)
 
     def start(self):
-        """A new engine process on what is there."""
+        """A new engine process on what is there, with the lead. One that was there may go on."""
+        self.lock = Lock(self)
         nova_ = Mortal(self.nova, ACTS, self._gate)
-        self.collector = collector.Collector(nova_, self.ours, collector.Settings(
+        self.collector = own = collector.Collector(nova_, self.ours, collector.Settings(
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
         self.executor = Executor()
         store_ = Mortal(self.store, WRITES, self._gate)
@@ -352,27 +365,28 @@ class World:
         if self.power:
             bmcs = Mortal(self.power, POWER_ACTS, self._gate)
             found.append(power.PowerFence(
-                bmcs, bmcs, None, {'control'}, 20.0, lambda: self.storage.check_lead(), self.ours,
+                bmcs, bmcs, None, {'control'}, 20.0, lambda: storage_.check_lead(), self.ours,
                 lambda: self.clock().timestamp(), self.nova.tick))
             hooks = dict(powered=found[0].powered, protect=found[0].protect)
-            self.storage = unchecked.NamedStorage(self.everywhere, found[0].protect)
+            storage_ = unchecked.NamedStorage(self.everywhere, found[0].protect)
         if self.ceph:
             ceph = Mortal(self.ceph, CEPH_ACTS, self._gate)
-            self.storage = storage.Storage(
-                ceph, store_, lambda: self.collector.snapshot, nova_.attachments, self.ours,
+            storage_ = storage.Storage(
+                ceph, store_, lambda: own.snapshot, nova_.attachments, self.ours,
                 disks.Pools(('vms',), ('volumes',), ('images',)), ranged=self.ranged,
                 everywhere=self.everywhere, interval=2.0, **hooks)
             found.append(storage_fence.StorageFence(
-                ceph, self.storage, 3600.0, self.ranged, patience=2.0,
+                ceph, storage_, 3600.0, self.ranged, patience=2.0,
+                refusing=self.ceph.refusing,
                 monotonic=lambda: self.clock().timestamp(), sleep=self.nova.tick))
         if not found:
-            found, self.storage = [none.NoFence(True)], unchecked.UncheckedStorage()
+            found, storage_ = [none.NoFence(True)], unchecked.UncheckedStorage()
+        self.storage = storage_
         self.engine = engine.Engine(
-            store_, nova_, self.collector, fences.Fences(*found), self.storage, self.executor,
-            self.ours, 'e', self.policy, idle=self.ours.take_over)
+            store_, nova_, own, fences.Fences(*found), storage_, self.executor,
+            self.ours, 'e', self.policy, idle=self.ours.take_over, leadership=self.lock)
         self.recorder = recorder.Recorder(
-            store_, self.engine.lead, lambda: self.collector.snapshot, self.storage, self.policy,
-            self.ours)
+            store_, self.engine.lead, lambda: own.snapshot, storage_, self.policy, self.ours)
         self.planner = planner.Planner(self.store, self._on_record, self.policy, self.ours)
 
     def _on_record(self, cluster):
@@ -404,14 +418,16 @@ class World:
 
     def work(self):
         """What the threads of the service do in one cycle."""
+        # Another engine may be started meanwhile.
+        engine_, storage_ = self.engine, self.storage
         self.collector.refresh()
-        if self.engine.term is None:
-            self.engine.take_lead()
+        if engine_.term is None:
+            engine_.take_lead()
         try:
-            self.storage.look()
+            storage_.look()
         except exception.VmhaError:
             pass                        # as the service's thread does
-        self.engine.cycle()
+        engine_.cycle()
 
     def run(self, until, seconds=600):
         """Cycle until the condition holds; AssertionError after so many virtual seconds."""

@@ -77,20 +77,24 @@ class Store(reads.Reads):
 
     @base.tried_again
     def set_mark(self, host, **values):
-        """Change the mark of a host (spare, pool, maintenance; the engine: parked).
+        """Change the mark of a host (spare, pool, maintenance).
 
         Who says that there is maintenance, or none, and not until when, says for good.
         """
         if 'maintenance' in values:
             values.setdefault('maintenance_until', None)
         with self._writer() as session:
-            # Locked: a value that is there already is not written, and must stay till the end.
-            row = session.get(models.HostMark, host, with_for_update=True)
-            if row is None:
-                row = models.HostMark(host=host)
-                session.add(row)
-                session.flush()         # the defaults
-            self._mark(session, row, values)
+            self._mark(session, self._mark_of(session, host), values)
+
+    @staticmethod
+    def _mark_of(session, host):
+        # Locked: a value that is there already is not written, and must stay till the end.
+        row = session.get(models.HostMark, host, with_for_update=True)
+        if row is None:
+            row = models.HostMark(host=host)
+            session.add(row)
+            session.flush()             # the defaults
+        return row
 
     def _mark(self, session, row, values):
         before = base.record(model.HostMark, row)
@@ -160,6 +164,11 @@ class Store(reads.Reads):
             session.execute(sa.delete(table).where(table.id <= row.id - MAX_EVENTS))
 
     # -- the leading engine writes --------------------------------------------------------------
+    def keep_mark(self, term, host, **values):
+        """Change the mark of a host: whether it is parked, and whether it is a spare still."""
+        with self.leading(term) as session:
+            self._mark(session, self._mark_of(session, host), values)
+
     def save_loads(self, term, loads):
         """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""
         with self.leading(term) as session:

@@ -1,0 +1,124 @@
+"""One of two real engines leads: by a lock in a folder, and by one in etcd.
+
+The takeovers are timed; VMHA_TAKEOVERS says how many there are of each kind.
+"""
+
+import os
+import time
+
+from tests.functional import engines
+from tests.lab import etcd
+
+TAKEOVERS = int(os.environ.get('VMHA_TAKEOVERS', 3))
+
+
+class Scenarios:
+    """For each kind of lock."""
+
+    def test_the_leader_is_killed_half_way_and_again_and_again(self):
+        self.boot(3)
+        self.start('a', 'b')            # at the same instant
+        self.wait('one leads', self.leader)
+        self.wait('the other one does not', lambda: all(
+            'this process ' in self.log(name) for name in 'ab'))
+        self.assertEqual(1, self.store.leader().term)
+        self.die()
+        self.wait('it is half way', self.half_way)
+        took = [self.take_over()]
+        self.wait('it is over', self.over, 60)
+        self.assertRecovered()
+        took += [self.take_over() for _ in range(TAKEOVERS - 1)]
+        print(f'{self.lock().partition(":")[0]}, lease {engines.LEASE:g} s, seconds until '
+              f'another one leads: {", ".join(f"{t:.1f}" for t in took)}')
+        self.assertLess(max(took), engines.LEASE)
+
+    def take_over(self):
+        """kill -9 of the leader; the killed one is started again. Returns the seconds."""
+        first, term = self.leader(), self.store.leader().term
+        self.kill(first)
+        seconds = self.taken_over(term)
+        self.assertEqual(self.other(first), self.leader())
+        self.start(first)
+        said = len(self.log(first))
+        self.wait('it waits', lambda: 'does not lead' in self.log(first)[said:])
+        return seconds
+
+    def test_the_leader_is_stopped_and_the_other_one_takes_over_at_once(self):
+        self.start('a', 'b')
+        first = self.wait('one leads', self.leader)
+        term = self.store.leader().term
+        begin = time.monotonic()
+        engines.process.stop(self.engines[first], self.mark, 20)
+        self.wait('another engine leads', lambda: self.store.leader().term > term, 20)
+        self.assertLess(time.monotonic() - begin, 10)
+        begin = time.monotonic()        # and one that only waits ends quickly
+        self.start(first)
+        self.wait('it waits', lambda: self.log(first).count('does not lead'))
+        engines.process.stop(self.engines[first], self.mark, 20)
+        self.assertLess(time.monotonic() - begin, 10)
+
+
+class FileTest(Scenarios, engines.EnginesTest):
+    """Processes of one machine."""
+
+    def lock(self):
+        return f'file://{self.folder}/lock'
+
+
+class EtcdTest(Scenarios, engines.EnginesTest):
+    def setUp(self):
+        self.etcd = None
+        super().setUp()
+
+    def lock(self):
+        if self.etcd is None:
+            self.etcd = etcd.Etcd(self.folder, self.mark)
+            self.etcd.start()
+        return self.etcd.url
+
+    def test_the_leader_is_frozen_half_way_and_thawed(self):
+        """What it has not sent then, it never sends."""
+        self.boot(4)
+        self.start('a', 'b')
+        first = self.wait('one leads', self.leader)
+        self.die()
+        self.wait('it is half way', self.half_way)
+        self.freeze(first)
+        took = self.taken_over(self.store.leader().term)
+        print(f'frozen, lease {engines.LEASE:g} s: another one leads after {took:.1f} s')
+        self.assertLess(took, engines.LEASE)
+        self.assertEqual(self.other(first), self.leader())
+        self.wait('it is over', self.over, 60)
+        self.assertRecovered()
+        acts, term = self.nova.acts(), self.store.leader().term
+        steps, moves = self.store.steps(), self.moves()
+        self.thaw(first)
+        self.wait('it notices', lambda: 'this engine ends' in self.log(first))
+        time.sleep(3.0)
+        self.assertEqual(acts, self.nova.acts())
+        self.assertEqual((steps, moves), (self.store.steps(), self.moves()))
+        self.assertEqual((term, self.other(first)), (self.store.leader().term, self.leader()))
+        self.wait('it waits', lambda: 'does not lead' in (
+            self.log(first).rpartition('this engine ends')[2]))
+
+    def test_etcd_is_away_for_a_while(self):
+        """For a moment: nothing. For longer: nobody leads, it is said, and goes on by itself."""
+        self.boot(2)
+        self.start('a', 'b')
+        first = self.wait('one leads', self.leader)
+        term = self.store.leader().term
+        self.etcd.kill()
+        time.sleep(2.0)
+        self.etcd.start()
+        time.sleep(2.0)
+        self.assertEqual((first, term), (self.leader(), self.store.leader().term))
+        self.etcd.kill()
+        self.wait('it is said', lambda: any(
+            e.kind == 'lock' and 'waits' in e.text for e in self.store.events()))
+        self.die()
+        time.sleep(5.0)
+        self.assertEqual(([], term), (self.store.recoveries(), self.store.leader().term))
+        self.etcd.start()
+        self.wait('it is over', self.over, 60)
+        self.assertRecovered()
+        self.assertEqual(term + 1, self.store.leader().term)
