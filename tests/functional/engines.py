@@ -118,7 +118,7 @@ class EnginesTest(unittest.TestCase):
         self.addCleanup(self.nova.stop)
         for host in ('c1', 'c2', 's1'):
             self.nova.add_host(host)
-        database = f'sqlite:///{self.folder}/db'
+        database = self.database()
         self.store = store.Store(now, connection=database)
         self.store.upgrade()
         self.store.set_mark('s1', spare=True)
@@ -129,13 +129,21 @@ class EnginesTest(unittest.TestCase):
                 nova=self.nova.url), encoding='ascii')
 
     def _clean(self):
-        while process.kill_strays(self.mark):
-            time.sleep(0.1)             # until they are gone: they write to the folder
-        shutil.rmtree(self.folder)
+        for _ in range(50):             # a thread of one that was killed may still write
+            process.kill_strays(self.mark)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            if not self.folder.exists():
+                return
+            time.sleep(0.1)
+        self.fail(f'{self.folder} cannot be removed')
 
     def lock(self):
         """Where the lock is, as [coordination] backend_url has it."""
         raise NotImplementedError
+
+    def database(self):
+        """The URL of an empty database."""
+        return f'sqlite:///{self.folder}/db'
 
     # -- processes ------------------------------------------------------------------------------
     def log_file(self, name):
@@ -160,6 +168,13 @@ class EnginesTest(unittest.TestCase):
     def kill(self, name):
         """SIGKILL to an engine with its manager."""
         process.kill(self.engines[name], self.mark)
+
+    def terminate(self, name):
+        """SIGTERM to an engine's manager."""
+        os.kill(self.engines[name].pid, signal.SIGTERM)
+
+    def ended(self, name):
+        return not process.alive(self.engines[name])
 
     def freeze(self, name):
         process.send(self.engines[name], self.mark, signal.SIGSTOP)

@@ -50,6 +50,7 @@ class Store(reads.Reads):
         evidence = {k: v for k, v in (evidence or {}).items() if k not in model.OWN_EVIDENCE}
         table = models.HostFailure
         with self._writer() as session:
+            self._queue(session, f'{source} reports {host}')
             last = session.scalars(
                 sa.select(table).where(table.host == host, table.source == source)
                 .order_by(table.id.desc()).limit(1).with_for_update()).first()
@@ -148,6 +149,7 @@ class Store(reads.Reads):
 
     def _note(self, session, level, kind, text, host, recovery_id):
         now, table = self._clock(), models.Event
+        self._queue(session, f'{kind} {host} {recovery_id}')
         last = session.scalars(
             sa.select(table).where(table.kind == kind, table.host == host,
                                    table.recovery_id == recovery_id)
