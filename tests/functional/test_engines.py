@@ -81,6 +81,7 @@ class EtcdTest(Scenarios, engines.EnginesTest):
     def lock(self):
         if self.etcd is None:
             self.etcd = etcd.Etcd(self.folder, self.mark)
+            self.addCleanup(self.etcd.kill)
             self.etcd.start()
         return self.etcd.url
 
