@@ -30,7 +30,7 @@ from vmha_nova import storage
 from vmha_nova import unchecked
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
-CEPH_ACTS = ('add', 'remove_range')
+CEPH_ACTS = ('add', 'remove_range', 'mark_dead')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
 WRITES = ('keep_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
@@ -353,24 +353,28 @@ class World:
         if self.kill_at is not None and len(self.gates) - 1 == self.kill_at:
             raise Killed(name)
 
+    def _proxy(self, target, names):
+        """What an engine gets of the world; the names are of calls that are gates."""
+        return Mortal(target, names, self._gate)
+
     def start(self):
         """A new engine process on what is there, with the lead. One that was there may go on."""
         self.lock = Lock(self)
-        nova_ = Mortal(self.nova, ACTS, self._gate)
+        nova_ = self._proxy(self.nova, ACTS)
         self.collector = own = collector.Collector(nova_, self.ours, collector.Settings(
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
         self.executor = Executor()
-        store_ = Mortal(self.store, WRITES, self._gate)
+        store_ = self._proxy(self.store, WRITES)
         found, hooks = [], {}
         if self.power:
-            bmcs = Mortal(self.power, POWER_ACTS, self._gate)
+            bmcs = self._proxy(self.power, POWER_ACTS)
             found.append(power.PowerFence(
                 bmcs, bmcs, None, {'control'}, 20.0, lambda: storage_.check_lead(), self.ours,
                 lambda: self.clock().timestamp(), self.nova.tick))
             hooks = dict(powered=found[0].powered, protect=found[0].protect)
             storage_ = unchecked.NamedStorage(self.everywhere, found[0].protect)
         if self.ceph:
-            ceph = Mortal(self.ceph, CEPH_ACTS, self._gate)
+            ceph = self._proxy(self.ceph, CEPH_ACTS)
             storage_ = storage.Storage(
                 ceph, store_, lambda: own.snapshot, nova_.attachments, self.ours,
                 disks.Pools(('vms',), ('volumes',), ('images',)), ranged=self.ranged,

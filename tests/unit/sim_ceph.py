@@ -139,10 +139,6 @@ class SimCeph:
         self.ends.pop(cidr, None)
         self.epoch += 1
 
-    def mark_dead(self, osds):
-        self._ask('mark_dead')
-        self.dead |= set(osds)
-
     def refusing(self, ports):
         return self.refuses and not any(
             self.nova.hosts[h].powered for h, ip in self.ips.items() for port in ports
@@ -162,3 +158,4 @@ class SimCeph:
 
     def mark_dead(self, ids):
         self._ask('mark_dead')
+        self.dead |= set(ids)
