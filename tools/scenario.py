@@ -110,10 +110,11 @@ def search(options):
         first, last = (int(n) for n in (options.seeds + '-' + options.seeds).split('-')[:2])
     except ValueError:
         raise world.BadScenario(f'--seeds {options.seeds}: it is A-B') from None
-    began, failed, steps, kills = time.process_time(), 0, 0, 0
+    began, failed, steps, kills, pauses = time.process_time(), 0, 0, 0, 0
     for seed in range(first, last + 1):
         found = explore.explore(seed)
         steps, kills = steps + found.steps, kills + found.killed
+        pauses += found.paused
         if found.problem:
             failed += 1
             print(paint(RED, f'seed {seed}: {found.problem.splitlines()[0]}'))
@@ -124,8 +125,9 @@ def search(options):
         elif not options.quiet and seed % 100 == 0:
             print(f'seed {seed}: {steps} steps and {kills} kills so far, '
                   f'{time.process_time() - began:.0f} s of CPU time', flush=True)
-    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {failed} '
-          f'failed; {time.process_time() - began:.0f} s of CPU time')
+    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {pauses} '
+          f'takeovers from one that was paused, {failed} failed; '
+          f'{time.process_time() - began:.0f} s of CPU time')
     return 1 if failed else 0
 
 
