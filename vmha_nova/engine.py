@@ -70,7 +70,7 @@ class Engine:
         self._stop = threading.Event()
         self._said = {}
         self._storm = None              # whether there is one, as it was told
-        self._short = frozenset()       # pools without a free spare, likewise
+        self._short = None              # pools without a free spare, likewise; None: not looked
         self._idle = idle
         self._kept_at, self._loads = None, {}
         self._led_at = None
@@ -350,7 +350,8 @@ class Engine:
     # -- spares and returned hosts --------------------------------------------------------------
     def keep_spares(self, view):
         """Scheduling is off on every spare that no open recovery uses, and only there by us."""
-        self._tell_shortages(homecoming.shortages(view.cluster, view.out))
+        pools = {node.pool for node in view.cluster.nodes.values()}
+        self._tell_shortages(homecoming.shortages(view.cluster, view.out), pools)
         used = self._used_spares(view)
         for node in view.cluster.nodes.values():
             if not node.spare or node.host in view.out:
@@ -374,9 +375,12 @@ class Engine:
                     self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
                               logging.ERROR, host)
 
-    def _tell_shortages(self, short):
-        """Say once which pools have no free spare any more, and when they have."""
-        for pool in sorted(short.keys() ^ self._short):
+    def _tell_shortages(self, short, pools):
+        """Say once which pools have no free spare any more, and when they have.
+
+        What an engine before this one has told stands in the journal, and may be so no more.
+        """
+        for pool in sorted(pools if self._short is None else short.keys() ^ self._short):
             text = short.get(pool, f'there is a free spare{f" of pool {pool}" * bool(pool)} again')
             if self.store.turn(
                     self.term, 'spares', f'pool {pool}' if pool else '',

@@ -276,6 +276,16 @@ class BadReportTest(Base):
         world.run(world.over)           # c2 has room
         self.assertRecovered(world)
 
+    def test_that_there_is_one_again_is_told_by_whichever_engine_finds_it(self):
+        world = self.world(spares=())
+        world.settle(5)
+        world.store.set_mark('s1', spare=True)
+        world.start()                   # the one that has said so is no more
+        world.settle(5)
+        self.assertEqual(['warning', 'info'], [
+            e.level for e in world.store.events() if e.kind == 'spares'])
+        self.assertIn('vmha.cloud.spare_again', [n.event_type for n in world.store.outbox()])
+
 
 class FaultTest(Base):
     """Nova does not answer as it should."""
