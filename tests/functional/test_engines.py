@@ -61,7 +61,7 @@ class Scenarios:
         self.wait('one that waits ends as quickly', lambda: self.ended(first), 15)
 
 
-class FileTest(Scenarios, engines.EnginesTest):
+class FolderTest(Scenarios, engines.EnginesTest):
     """Processes of one machine."""
 
     def lock(self):

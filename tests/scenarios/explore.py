@@ -1,8 +1,9 @@
 """Made-up clouds and what happens to them, from a seed: whatever it is, the invariants hold.
 
 First come random events, with the engine killed at random gates; or paused there, while another
-one takes over and works, and then it goes on. Then everything is repaired, and an operator answers what waits for one: after that nothing is open. With most seeds the hosts are
-switched on again, and each has to be as it was in the end.
+one takes over and works, and then it goes on. Then everything is repaired, and an operator
+answers what waits for one: after that nothing is open. With most seeds the hosts are switched on
+again, and each has to be as it was in the end.
 
 A seed that breaks something is made small: events, kills, guests and hosts are left out as long as
 the same goes wrong; what is left is written as a scenario.
