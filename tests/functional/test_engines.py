@@ -10,8 +10,8 @@ import os
 import time
 
 from tests.functional import engines
+from tests.functional import test_store_postgresql
 from tests.lab import etcd
-from tests.lab import postgresql
 
 TAKEOVERS = int(os.environ.get('VMHA_TAKEOVERS', 3))
 
@@ -70,9 +70,7 @@ class FolderTest(Scenarios, engines.EnginesTest):
 
 class EtcdTest(Scenarios, engines.EnginesTest):
     def database(self):
-        server = postgresql.Postgresql().start()
-        self.addCleanup(server.stop)
-        return server.url
+        return test_store_postgresql.emptied()
 
     def setUp(self):
         self.etcd = None

@@ -12,23 +12,16 @@ from tests.unit import test_metrics
 from tests.unit import test_store
 from vmha_nova.db import store
 
-_server = None
-
-
-def setUpModule():
-    global _server
-    _server = postgresql.Postgresql().start()
-    unittest.addModuleCleanup(_server.stop)
-
 
 def emptied():
     """The URL of the database, without tables."""
-    engine = sa.create_engine(_server.url)
+    url = postgresql.shared().url
+    engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text('DROP SCHEMA public CASCADE'))
         connection.execute(sa.text('CREATE SCHEMA public'))
     engine.dispose()
-    return _server.url
+    return url
 
 
 class PostgresqlStoreTest(test_store.StoreScenarios, test_store_mariadb.ServerScenarios,

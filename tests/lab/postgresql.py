@@ -3,6 +3,8 @@
 PostgreSQL refuses to run as root: then it runs as the user that the package has made.
 """
 
+import atexit
+import functools
 import os
 import pathlib
 import pwd
@@ -21,6 +23,14 @@ USER = 'postgres'                       # what the package calls it
 _SECONDS = 120
 
 
+@functools.cache
+def shared():
+    """One for all who ask, until the end of this process."""
+    server = Postgresql()
+    atexit.register(server.stop)
+    return server.start()
+
+
 class Postgresql:
     """One cluster; it lives from start() to stop(). Durability is traded for speed.
 
@@ -32,10 +42,10 @@ class Postgresql:
         self._programs = max(pathlib.Path('/usr/lib/postgresql').glob('*/bin/postgres'),
                              key=lambda path: int(path.parts[-3])).parent
         self._server = None
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-pg-'))
 
     def start(self):
         """Make the cluster and the database, and serve; returns itself."""
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix='vmha-pg-'))
         if os.geteuid() == 0:
             found = pwd.getpwnam(USER)
             os.chown(self._folder, found.pw_uid, found.pw_gid)
@@ -56,7 +66,6 @@ class Postgresql:
         try:
             wait_until('PostgreSQL serves', self._serves, 30)
         except LabError as error:
-            self.stop()
             raise LabError(f'{error}\n{tail(self._log)}') from error
         self._run('createdb', *self._where(), 'vmha')
         self.url = f'postgresql+psycopg2://vmha@127.0.0.1:{self._port}/vmha'
