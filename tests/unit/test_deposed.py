@@ -5,7 +5,7 @@ the BMCs is counted; before one of them it loses the term, or the lock. What has
 the database or was asked of the others is its doing. The next engine brings all to an end.
 
 The one moment left is that between a check of the term and the act right after it: nothing may
-be between those two.
+be between those two, which is seen in a run in which nobody is replaced.
 """
 
 import dataclasses
@@ -29,12 +29,17 @@ ANYBODYS = {'event', 'leader'}
 
 @dataclasses.dataclass
 class Call:
-    """A call of the first engine. ``checks``: it fails once another engine has the term."""
+    """A call of the first engine.
+
+    ``checks``: it fails once another engine has the term; ``acts``, ``writes``: something was
+    different after it.
+    """
 
     name: str
     checks: bool
     step: int
     acts: bool = False
+    writes: bool = False
 
 
 class Watched:
@@ -60,7 +65,7 @@ class World(worlds.World):
     def __init__(self, topology, at=None, how='term'):
         self.at, self.how = at, how
         self.calls, self.engines, self.steps = [], 0, 0
-        self.before, self.then, self.deposed = None, None, False
+        self.before, self.then, self.deposed = (None, None), None, False
         super().__init__(topology)
 
     def _proxy(self, target, names):
@@ -72,13 +77,19 @@ class World(worlds.World):
         self.engines += 1
 
     def _on_call(self, name, checks):
-        asked = self.asked()
-        if self.calls:
-            self.calls[-1].acts = asked != self.before
-        self.before = asked
+        self.look_back()
         if len(self.calls) == self.at:
             self.replace()
         self.calls.append(Call(name, checks, self.steps))
+
+    def look_back(self):
+        """Note what the last call has changed."""
+        now = self.asked(), self.rows() if self.at is None else None
+        if self.calls:
+            last = self.calls[-1]
+            last.acts |= now[0] != self.before[0]
+            last.writes |= now[1] != self.before[1]
+        self.before = now
 
     def replace(self):
         self.deposed = True
@@ -95,19 +106,25 @@ class World(worlds.World):
         power = self.power and [c for c in self.power.calls if c[0] != 'status']
         return len(self.nova.calls), ceph, power
 
-    def seen(self):
-        """The same, and all rows that only who leads may write, where the term is another's."""
-        if self.how != 'term':
-            return self.asked()
+    def rows(self):
+        """All rows that only who leads may write."""
         with self.store.reading() as session:
-            return self.asked(), {
-                table.name: [tuple(row) for row in session.execute(sa.select(table))]
-                for table in models.Base.metadata.sorted_tables if table.name not in ANYBODYS}
+            return {table.name: [tuple(row) for row in session.execute(sa.select(table))]
+                    for table in models.Base.metadata.sorted_tables
+                    if table.name not in ANYBODYS}
+
+    def seen(self):
+        """Both; without the rows where the term is still its own."""
+        return self.asked(), self.rows() if self.how == 'term' else None
 
     def work(self):
         self.steps += 1
+        if self.engines == 1:           # what others have done meanwhile is not its doing
+            self.before = self.asked(), self.rows() if self.at is None else None
         super().work()
         self.recorder.look()
+        if self.engines == 1:
+            self.look_back()
 
 
 class DeposedTest(testtools.TestCase):
@@ -153,6 +170,10 @@ class DeposedTest(testtools.TestCase):
         with simulator.no_logging():
             calls = self.play(topology).calls
             busy = {c.step for c in calls if c.acts or (c.checks and c.name != 'save_loads')}
+            self.assertEqual([], [c.name for c, last in zip(calls[1:], calls, strict=False)
+                                  if c.acts and not last.checks], 'acts, and no check before')
+            self.assertEqual([], [c.name for c in calls if c.writes and not c.checks],
+                             'writes without the term')
             leads = [c.name for c in calls].index('take_lead')
             moments = [n for n, c in enumerate(calls) if n > leads and c.step in busy and not (
                 c.acts and (how == 'lock' or calls[n - 1].checks))]
