@@ -18,7 +18,7 @@ from vmha_nova import cmd  # noqa: F401  before messaging: see there
 from vmha_nova.db import store
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LEASE = 8.0                             # seconds; short, as the tests wait for it
+LEASE = 6.0                             # seconds; short, as the tests wait for it
 CONF = """\
 [DEFAULT]
 transport_url = fake://

@@ -12,8 +12,9 @@ import time
 from tests.functional import engines
 from tests.functional import test_store_postgresql
 from tests.lab import etcd
+from vmha_nova.db import base
 
-TAKEOVERS = int(os.environ.get('VMHA_TAKEOVERS', 3))
+TAKEOVERS = int(os.environ.get('VMHA_TAKEOVERS', 2))
 
 
 class Scenarios:
@@ -93,7 +94,8 @@ class EtcdTest(Scenarios, engines.EnginesTest):
         self.freeze(first)
         took = self.taken_over(self.store.leader().term)
         print(f'frozen, lease {engines.LEASE:g} s: another one leads after {took:.1f} s')
-        self.assertLess(took, engines.LEASE)
+        # It may hang in the middle of a write, which the server ends after so long.
+        self.assertLess(took, max(engines.LEASE, base.HANGS + 2))
         self.assertEqual(self.other(first), self.leader())
         self.wait('it is over', self.over, 60)
         self.assertRecovered()
