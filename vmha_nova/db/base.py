@@ -25,11 +25,10 @@ PATIENCE = 30.0                         # seconds; who waits for a lock in vain 
 HANGS = 5                               # seconds between two statements of a transaction
 # What is said to a new connection. The server ends who hangs in the middle of a transaction: a
 # machine that has lost its power does not close its connection, and the leader's row would stay
-# locked until TCP finds out, after hours. In an executable comment, for a MySQL does not know it.
-GREETINGS = {
-    'postgresql': f"SET idle_in_transaction_session_timeout = '{HANGS}s'",
-    'mysql': f'/*M!100300 SET SESSION idle_transaction_timeout = {HANGS} */',
-    'mariadb': f'/*M!100300 SET SESSION idle_transaction_timeout = {HANGS} */'}
+# locked until TCP finds out, after hours. MySQL does not know that, and takes it for a comment.
+_MARIADB = f'SET @vmha = 0 /*M!100300 , SESSION idle_transaction_timeout = {HANGS} */'
+GREETINGS = {'mysql': _MARIADB, 'mariadb': _MARIADB,
+             'postgresql': f"SET idle_in_transaction_session_timeout = '{HANGS}s'"}
 
 
 @enginefacade.transaction_context_provider
