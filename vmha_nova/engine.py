@@ -73,7 +73,7 @@ class Engine:
         self._short = None              # pools without a free spare, likewise; None: not looked
         self._idle = idle
         self._kept_at, self._loads = None, {}
-        self._led_at = None
+        self._led_at = None             # since when it leads, until the cloud was read since
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
         self.work = recovery_work.Work(store, self.lead, nova, collector, fence, storage,
                                        self.jobs, clock, settings)
@@ -171,13 +171,16 @@ class Engine:
         """
         if cluster.nodes_at is None or cluster.instances_at is None:
             return False                # the collector is at it, for the first time
-        old = False
-        for at, key, look in (
-                (cluster.nodes_at, 'services', self.collector.refresh_services),
-                (cluster.instances_at, 'instances', self.collector.refresh_instances)):
-            if self._led_at is not None and at < self._led_at:
-                self.jobs.insist((key,), look)
-                old = True
+        if self._led_at is None:
+            return True
+        old = [(key, look) for at, key, look in (
+            (cluster.nodes_at, 'services', self.collector.refresh_services),
+            (cluster.instances_at, 'instances', self.collector.refresh_instances))
+            if at < self._led_at]
+        for key, look in old:
+            self.jobs.insist((key,), look)
+        if not old:
+            self._led_at = None         # the clock may be set back from here on
         return not old
 
     def _try(self, what, function, *args):
