@@ -404,6 +404,7 @@ class Engine:
         def act():
             # Noted first: killed in between, the node is still known to be ours to enable.
             self.store.keep_mark(self.term, host, parked=True)
+            self.lead.check_lock()
             self.nova.disable(node.service_id, marks.SPARE_REASON)
             return 'done', 'scheduling is off until a recovery needs it', {}
         self.collector.refresh_services()
