@@ -164,7 +164,8 @@ class World(sim.World):
 
     def _paused(self, name, number, steps):
         """The engine stands still here while another one takes over, and then goes on."""
-        if name in BEFORE_ACTS:         # between the check and the act nobody can help
+        # Between a look at the lock and the act right after it nobody can help.
+        if name in BEFORE_ACTS or name == 'before take_lead':
             self.pause_gates[number + 1] = steps
             return
         self.pauses += 1
