@@ -125,10 +125,11 @@ def search(options):
             print(json.dumps(campaign.summary(folder), indent=1))
             return 0
         return 1 if campaign.run(folder, first, last, options.jobs, _now) else 0
-    began, failed, steps, kills = time.process_time(), 0, 0, 0
+    began, failed, steps, kills, pauses = time.process_time(), 0, 0, 0, 0
     for found in explore.explore_all(range(first, last + 1)):
         seed = found.seed
         steps, kills = steps + found.steps, kills + found.killed
+        pauses += found.paused
         if found.problem:
             failed += 1
             print(paint(RED, f'seed {seed}: {found.problem.splitlines()[0]}'))
@@ -139,8 +140,9 @@ def search(options):
         elif not options.quiet and seed % 100 == 0:
             print(f'seed {seed}: {steps} steps and {kills} kills so far, '
                   f'{time.process_time() - began:.0f} s of CPU time', flush=True)
-    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {failed} '
-          f'failed; {time.process_time() - began:.0f} s of CPU time')
+    print(f'{last - first + 1} seeds, {steps} steps, {kills} kills of the engine, {pauses} '
+          f'takeovers from one that was paused, {failed} failed; '
+          f'{time.process_time() - began:.0f} s of CPU time')
     return 1 if failed else 0
 
 

@@ -1,10 +1,14 @@
 """One of several processes leads: a lock of tooz, held by a thread of its own.
 
-The backend may hang or be away. Then who led leads no more after ``timeout`` seconds, whatever
-the library is waiting for.
+The backend may hang or be away. Who led then tries on for two thirds of the lease, and leads no
+more after that, whatever the library is waiting for. The backend itself gives the lock to
+somebody else after four fifths of it, so that there are never two, and that the other one is
+found, and at work, before the lease is over.
 """
 
 import logging
+import os
+import socket
 import threading
 import time
 
@@ -14,7 +18,18 @@ from vmha_nova import exception
 
 LOG = logging.getLogger(__name__)
 CYCLE = 1.0                             # seconds between looks at the lock
-AGAIN = 5.0                             # and until a backend that failed is connected to anew
+AGAIN = 2.0                             # and until a backend that failed is connected to anew
+CERTAIN, KEPT = 2 / 3, 4 / 5            # parts of the lease: see the module
+
+
+def member():
+    """The name of this process among its like."""
+    return f'{socket.gethostname()}:{os.getpid()}'
+
+
+def uptime():
+    """Seconds from anywhere; they go on while the machine sleeps, as the backend's do."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Leadership:
@@ -23,14 +38,20 @@ class Leadership:
     :param url: tooz's backend_url; '': there is nobody else
     :param name: of the lock, the same for all
     :param member: of this process, unlike all others
+    :param lease: seconds after which another one leads where this one has ended
+    :ivar problem: why the lock cannot be asked, in words; ''
     """
 
-    def __init__(self, url, name, member, timeout=10.0, monotonic=time.monotonic,
+    def __init__(self, url, name, member, lease=15.0, monotonic=uptime,
                  connect=coordination.get_coordinator):
         self._url, self._name, self._member = url, name, member
-        self._timeout = timeout
+        self._certain = lease * CERTAIN
+        # Whole seconds is all that etcd knows. To most drivers the first is how long they wait
+        # for an answer, and to ZooKeeper's the lease itself.
+        self._options = dict.fromkeys(('timeout', 'lock_timeout'), round(lease * KEPT))
         self._monotonic = monotonic
         self._connect = connect
+        self.problem = ''
         self._until = None if url else float('inf')     # it leads until then, if it is not renewed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name='leadership', daemon=True)
@@ -66,22 +87,25 @@ class Leadership:
         """Take or keep the lock; returns the seconds until the next time."""
         try:
             if self._coordinator is None:
-                found = self._connect(self._url, self._member.encode())
+                found = self._connect(self._url, self._member.encode(), **self._options)
                 found.start()
                 self._coordinator, self._lock = found, found.get_lock(self._name.encode())
             # Counted from before the call: an answer may be as old as that.
             began = self._monotonic()
             self._coordinator.heartbeat()
             if self._held():
-                self._until = began + self._timeout
+                self._until = began + self._certain
                 self._say('this process leads', logging.INFO)
             else:
                 self._until = None
                 self._say('this process does not lead', logging.INFO)
+            self.problem = ''
             return CYCLE
         except Exception as e:          # of any library that tooz uses
-            self._say(f'the lock of the lead: {(str(e).splitlines() or [repr(e)])[0]}',
-                      logging.WARNING)
+            self.problem = f'the lock of the lead: {(str(e).splitlines() or [repr(e)])[0]}'
+            self._say(self.problem, logging.WARNING)
+            if self.leads() and not isinstance(e, _Lost):
+                return CYCLE            # it may be back in a moment, and the lock still ours
             self._leave()
             return AGAIN
 
@@ -96,7 +120,7 @@ class Leadership:
         # Not every driver notices a lease that ran out; this one was too long without word of it.
         beat = getattr(lock, 'heartbeat', lambda: True)         # a file needs none
         if not held or not beat() or not self.leads():
-            raise exception.Unreachable('it was lost')
+            raise _Lost('it was lost')
         return True
 
     def _leave(self):
@@ -113,6 +137,10 @@ class Leadership:
         if text != self._said:
             LOG.log(level, '%s', text)
             self._said = text
+
+
+class _Lost(Exception):
+    """The lock is another one's, or may be."""
 
 
 def check(url, member):

@@ -51,10 +51,11 @@ class Engine:
 
     :param executor: runs the jobs; its size bounds the calls under way.
     :param idle: called after a cycle in which nothing was under way.
+    :param leadership: has leads(), and problem; None: there is no other engine
     """
 
     def __init__(self, store, nova, collector, fence, storage, executor, clock, holder,
-                 settings, idle=lambda: None):
+                 settings, idle=lambda: None, leadership=None):
         self.store = store
         self.nova = nova
         self.collector = collector
@@ -62,14 +63,17 @@ class Engine:
         self.clock = clock
         self.holder = holder
         self.settings = settings
-        self.lead = storage.lead = lead.Lead(store)
+        self._leadership = leadership
+        self.lead = storage.lead = (
+            lead.Lead(store) if leadership is None else lead.Lead(store, leadership.leads))
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._said = {}
         self._storm = None              # whether there is one, as it was told
-        self._short = frozenset()       # pools without a free spare, likewise
+        self._short = None              # pools without a free spare, likewise; None: not looked
         self._idle = idle
         self._kept_at, self._loads = None, {}
+        self._led_at = None             # since when it leads, until the cloud was read since
         self.jobs = jobs.Jobs(executor, self._wake.set, clock)
         self.work = recovery_work.Work(store, self.lead, nova, collector, fence, storage,
                                        self.jobs, clock, settings)
@@ -77,19 +81,36 @@ class Engine:
                                           self.jobs, clock, settings)
 
     # -- the loop -------------------------------------------------------------------------------
-    def run(self):
-        """Lead and work until stop(); raises TermLost when another engine takes over."""
+    def run(self, leads=lambda: None):
+        """Wait for the lock, then lead and work until stop().
+
+        :param leads: called once, when this engine has the lead
+        :raises TermLost: another engine leads, or may by now
+        """
         pause = 0
         while not self._stop.is_set():
             self._wake.wait(pause)
             self._wake.clear()
             try:
                 if self.term is None:
+                    if not self.lead.holds():
+                        self._wait_for_lock()
+                        pause = BUSY
+                        continue
                     self.take_lead()
+                    leads()
+                self.lead.check_lock()
                 pause = self.cycle()
             except exception.StoreUnavailable as e:
                 self._say('store', f'nothing is done while {e}', logging.ERROR)
                 pause = 2 * IDLE
+
+    def _wait_for_lock(self):
+        """Say why nobody may lead. That another engine does is no news to anybody."""
+        problem = self._leadership.problem
+        if problem:
+            self._say('lock', f'{self.holder} waits, and so does every other engine that does '
+                      f'not reach it: {problem}', logging.ERROR)
 
     def stop(self):
         """End the loop after the cycle under way."""
@@ -113,13 +134,14 @@ class Engine:
     def take_lead(self):
         """Take the lead; the engine that had it can write no more."""
         self.lead.take(self.holder)
+        self._led_at = self.clock()
         LOG.info('%s leads with term %d', self.holder, self.term)
 
     def cycle(self):
         """Do once what is to be done; returns the seconds until the next cycle."""
         view = self.observe()
-        if view.cluster.nodes_at is None or view.cluster.instances_at is None:
-            return IDLE                 # nothing is decided before the cloud was ever read
+        if not self._is_read(view.cluster):
+            return BUSY                 # nothing is decided before
         broken = {report.id for report in view.reports if not self._try(
             f'report {report.id} of {report.host}', self.judge, report, view)}
         open_ = [r for r in view.recoveries if r.state not in states.RECOVERY_OVER]
@@ -141,6 +163,25 @@ class Engine:
         self.work.flight.rest()
         self._idle()
         return IDLE
+
+    def _is_read(self, cluster):
+        """Whether the cloud was read since this engine leads.
+
+        What it knows from before, the engine that led then may have changed since.
+        """
+        if cluster.nodes_at is None or cluster.instances_at is None:
+            return False                # the collector is at it, for the first time
+        if self._led_at is None:
+            return True
+        old = [(key, look) for at, key, look in (
+            (cluster.nodes_at, 'services', self.collector.refresh_services),
+            (cluster.instances_at, 'instances', self.collector.refresh_instances))
+            if at < self._led_at]
+        for key, look in old:
+            self.jobs.insist((key,), look)
+        if not old:
+            self._led_at = None         # the clock may be set back from here on
+        return not old
 
     def _try(self, what, function, *args):
         """Do it; what goes wrong with one thing does not stop the others. Returns if it went."""
@@ -317,7 +358,8 @@ class Engine:
     # -- spares and returned hosts --------------------------------------------------------------
     def keep_spares(self, view):
         """Scheduling is off on every spare that no open recovery uses, and only there by us."""
-        self._tell_shortages(homecoming.shortages(view.cluster, view.out))
+        pools = {node.pool for node in view.cluster.nodes.values()}
+        self._tell_shortages(homecoming.shortages(view.cluster, view.out), pools)
         used = self._used_spares(view)
         for node in view.cluster.nodes.values():
             if not node.spare or node.host in view.out:
@@ -341,9 +383,12 @@ class Engine:
                     self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
                               logging.ERROR, host)
 
-    def _tell_shortages(self, short):
-        """Say once which pools have no free spare any more, and when they have."""
-        for pool in sorted(short.keys() ^ self._short):
+    def _tell_shortages(self, short, pools):
+        """Say once which pools have no free spare any more, and when they have.
+
+        What an engine before this one has told stands in the journal, and may be so no more.
+        """
+        for pool in sorted(pools if self._short is None else short.keys() ^ self._short):
             text = short.get(pool, f'there is a free spare{f" of pool {pool}" * bool(pool)} again')
             if self.store.turn(
                     self.term, 'spares', f'pool {pool}' if pool else '',
@@ -363,7 +408,8 @@ class Engine:
     def _park(self, host):
         def act():
             # Noted first: killed in between, the node is still known to be ours to enable.
-            self.store.set_mark(host, parked=True)
+            self.store.keep_mark(self.term, host, parked=True)
+            self.lead.check_lock()
             self.nova.disable(node.service_id, marks.SPARE_REASON)
             return 'done', 'scheduling is off until a recovery needs it', {}
         self.collector.refresh_services()
@@ -379,7 +425,7 @@ class Engine:
             self.lead.step('unpark', host, None, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it is no spare any more', {}))[1])
             self.collector.refresh_services()
-        self.store.set_mark(host, parked=False)
+        self.store.keep_mark(self.term, host, parked=False)
 
     def watch_over(self, recovery, view):
         """Keep a failed host's fence while its recovery is open; then bring it back."""

@@ -171,7 +171,7 @@ class Flight:
             raise exception.Unreachable(f'it is on {found.host or "no host"}, in task state '
                                         f'{found.task_state or "none"}')
         # A process that slept since it recorded its intent may have been replaced meanwhile.
-        self.store.keep_lead(self.lead.term)
+        self.lead.check()
         try:
             self.nova.evacuate(move.instance_id, move.target)
         except exception.NotFound as e:
@@ -280,5 +280,9 @@ class Flight:
                    for i, (act, _) in acts.items() for row in rows if row.id == i}
         rows = change(recovery, rows, {**answers, **intents})
         for move_id, (act, instance_id) in acts.items():
-            self.jobs.start(('power', move_id), getattr(self.nova, act), instance_id)
+            self.jobs.start(('power', move_id), self._power, act, instance_id)
         return rows
+
+    def _power(self, act, instance_id):
+        self.lead.check()               # for the same reason
+        getattr(self.nova, act)(instance_id)

@@ -65,7 +65,8 @@ class Homecoming:
         elif self._back(recovery, node):
             if self.settings.return_automatic and self.settings.return_becomes == 'ordinary' and (
                     self._marked_spare(recovery.host)):
-                self.store.set_mark(recovery.host, spare=False)     # and so it is enabled
+                # And so it is enabled.
+                self.store.keep_mark(self.lead.term, recovery.host, spare=False)
             self._released(recovery, 'in service again' if node.enabled else (
                 f'back, and disabled in Nova ({node.disabled_reason})'))
         elif self.settings.return_automatic and recovery.host in self._beats:
@@ -147,13 +148,13 @@ class Homecoming:
         spare = self._marked_spare(host)
         if becomes == 'spare' or (becomes == 'as_before' and spare):
             # Noted first: killed in between, the node is still known to be ours to enable.
-            self.store.set_mark(host, spare=True, parked=True)
+            self.store.keep_mark(self.lead.term, host, spare=True, parked=True)
             self.lead.step('park', host, recovery.id, lambda: (
                 self.nova.disable(node.service_id, marks.SPARE_REASON),
                 ('done', 'it has come back, and is a spare', {}))[1])
         else:
             if spare:
-                self.store.set_mark(host, spare=False, parked=False)
+                self.store.keep_mark(self.lead.term, host, spare=False, parked=False)
             self.lead.step('enable', host, recovery.id, lambda: (
                 self.nova.enable(node.service_id), ('done', 'it has come back', {}))[1])
         self.collector.refresh_services()

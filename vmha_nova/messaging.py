@@ -352,6 +352,7 @@ class Listeners:
     def __init__(self, conf, store, collector, engine):
         self._undecodable = Undecodable(store)
         self._endpoints, self._listeners = [], []
+        self._started = False
         options = conf.notifications
         # No pool: publishers make these queues themselves, so that nothing is lost even before
         # this service has run for the first time.
@@ -370,6 +371,7 @@ class Listeners:
 
     def start(self):
         """Listen in threads of their own; a bus that is away is waited for."""
+        self._started = True
         logging.getLogger(DRIVERS).addHandler(self._undecodable)
         for server in self._listeners:
             # start() returns only once the bus answers.
@@ -377,6 +379,8 @@ class Listeners:
 
     def stop(self):
         """Stop listening; messages not taken stay in their queues."""
+        if not self._started:
+            return
         for endpoint in self._endpoints:
             endpoint.stopping.set()
         for server in self._listeners:

@@ -88,7 +88,8 @@ def sent(move: model.Move, error: Exception | None, policy: model.Policy,
                     reason=f'Nova rebuilds it on {move.target}')
     if isinstance(error, exception.Unreachable) or getattr(error, 'code', 0) == NOT_TAKEN:
         return _not_sent(move, error, policy, now)
-    if isinstance(error, exception.StoreUnavailable):       # our own: no fault of this move
+    # Ours, before anything was sent: no fault of this move.
+    if isinstance(error, (exception.StoreUnavailable, exception.TermLost)):
         return dict(state='waiting', not_before=_later(now, RETRY), reason=_UNSENT.format(error))
     if isinstance(error, exception.NotFound):
         return _end('gone', 'deleted: Nova does not know it any more', now)

@@ -173,10 +173,7 @@ class Work:
         return Go('down_in_nova', f'{recovery.host} is forced down and disabled in Nova')
 
     def prepare(self, recovery, cluster):
-        """Wait for the storage, and plan with what the host held at its end.
-
-        Meanwhile the spares of the plan are enabled: what is listed changes few of them.
-        """
+        """Wait for the storage, and plan with what the host held; meanwhile, enable spares."""
         self._watch(recovery, cluster)  # this may take long, and each heartbeat counts
         reason = self.guard.objection(recovery)
         if reason:
@@ -379,7 +376,7 @@ class Work:
             self.lead.step('enable_spare', host, recovery_id,
                       lambda: (self.nova.enable(node.service_id), ('done', '', {}))[1])
             self.collector.on_enabled(host)
-        self.store.set_mark(host, parked=False)
+        self.store.keep_mark(self.lead.term, host, parked=False)
 
     def _finish(self, recovery, cluster, rows):
         """Over, unless a last list shows an instance that no list has shown before."""
@@ -499,4 +496,4 @@ class Work:
         for step in self.store.steps(recovery.id, 'enable_spare'):
             if step.state in ('done', 'intended'):      # killed before it was noted as done
                 # It may be parked again by now: then it is enabled, as any that is no spare.
-                self.store.set_mark(step.subject, spare=False)
+                self.store.keep_mark(self.lead.term, step.subject, spare=False)

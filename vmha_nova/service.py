@@ -16,6 +16,7 @@ from keystoneauth1 import loading
 from vmha_nova import ceph
 from vmha_nova import clock as clocks
 from vmha_nova import collector
+from vmha_nova import coordination
 from vmha_nova.db import store
 from vmha_nova import disks
 from vmha_nova import engine
@@ -39,6 +40,7 @@ from vmha_nova import unchecked
 
 LOG = logging.getLogger(__name__)
 SPARE_JOBS = 8                          # calls besides the evacuations under way
+LOCK = 'vmha-engine'
 clock = clocks.wall
 
 
@@ -210,6 +212,7 @@ def check(conf):
     :raises ConfigurationError: with one line that says what to do.
     """
     make_policy(conf)
+    coordination.check(conf.coordination.backend_url, coordination.member())
     make_nova(conf)
     power_ = make_power(conf)
     make_fence(conf, power_=power_)
@@ -241,7 +244,13 @@ def settle_memory():
 
 
 class EngineService(cotyledon.Service):
-    """The vmha-engine process: collector, listeners and the engine's loop, a thread each."""
+    """The vmha-engine process: collector, listeners and the engine's loop, a thread each.
+
+    Without the lock of all engines it knows the cloud, and does nothing. What comes over the
+    message bus waits for the one that leads, or for the next one. One that has led and lost the
+    lock ends at once, with all calls that wait for their turn; the one that the manager starts
+    then has nothing in its memory.
+    """
 
     name = 'vmha-engine'
 
@@ -259,16 +268,18 @@ class EngineService(cotyledon.Service):
         self._storage = make_storage(conf, self._ceph, store_, lambda: self.collector.snapshot,
                                      nova_.attachments, steady, **({} if power_ is None else {
                                          'powered': power_.powered, 'protect': power_.protect}))
+        self._leadership = coordination.Leadership(
+            conf.coordination.backend_url, LOCK, coordination.member(), conf.coordination.lease)
         fence = make_fence(conf, self._ceph, self._storage, power_)
         LOG.info('fence: %s, which proves: %s', fence.name, fence.proves)
         self.engine = engine.Engine(
             store_, nova_, self.collector, fence, self._storage, self._executor, steady,
-            f'{socket.gethostname()}:{os.getpid()}', policy, idle=steady.take_over)
+            coordination.member(), policy, idle=steady.take_over, leadership=self._leadership)
         self.listeners = messaging.Listeners(conf, store_, self.collector, self.engine)
         self._recorder = recorder.Recorder(
             store_, self.engine.lead, lambda: self.collector.snapshot, self._storage, policy,
             steady, conf.collector.capacity_interval)
-        self._conf = conf.metrics
+        self._conf, self._alone = conf.metrics, not conf.coordination.backend_url
         self._metrics = metrics.EngineMetrics(store_, steady)
         self._notifier = notifier.Notifier(conf, store_, self.engine.lead, self._metrics)
         self._threads = [threading.Thread(target=t, name=n, daemon=True) for n, t in (
@@ -278,10 +289,10 @@ class EngineService(cotyledon.Service):
 
     def run(self):
         """Start everything; returns at once."""
+        self._leadership.start()
         for thread in self._threads:
             thread.start()
         self._telling.start()
-        self.listeners.start()
         if self._conf.port:
             self._metrics.serve(self._conf.listen, self._conf.port)
 
@@ -298,6 +309,7 @@ class EngineService(cotyledon.Service):
         self._executor.shutdown(wait=False)
         if self._ceph is not None:
             self._ceph.close()
+        self._leadership.stop()         # nothing is done any more that another one might do
 
     def _collect(self):
         settled = None
@@ -336,10 +348,12 @@ class EngineService(cotyledon.Service):
 
     def _lead(self):
         try:
-            self.engine.run()
+            self.engine.run(self.listeners.start)
         except exception.TermLost as e:
             LOG.error('this engine ends: %s', e)
-            os.kill(os.getppid(), signal.SIGTERM)   # the manager would start it again
+            if not self._alone:
+                os._exit(1)             # the manager starts a new one, which waits for the lock
+            os.kill(os.getppid(), signal.SIGTERM)   # and that one would take the lead back
         except Exception:
             LOG.critical('the engine ends', exc_info=True)
             os._exit(1)                 # the manager starts a new one, which goes on

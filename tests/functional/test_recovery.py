@@ -1,6 +1,8 @@
 """A compute node dies, and its instances run on the spare."""
 
 from tests.functional import base
+from tests.lab import common
+from tests.lab import vmha
 
 
 class RecoveryTest(base.LabTest):
@@ -72,6 +74,43 @@ class KilledEngineTest(base.LabTest):
 
     def test_half_way(self):
         self.killed_when(lambda: len(self.moves_in('moved')) >= 3)
+
+
+class TwoEnginesTest(base.LabTest):
+    """One leads; the other one takes over from it. What is reported meanwhile is not lost."""
+
+    def test_reported_while_no_engine_lives_and_the_leader_is_killed_half_way(self):
+        second = vmha.Vmha(self.lab, 'vmha-engine-2')
+        self.addCleanup(self.end, second)
+        lock = {'coordination.backend_url': f'file://{self.lab.state.data}/vmha-lock',
+                'coordination.lease': 6, 'recovery.window': 2,
+                'recovery.window_per_target': 2}
+        self.vmha.configure(lock)
+        second.configure(lock)
+        self.boot(6, stopped=1)
+        self.start()
+        second.start_engine(leads=False)
+        self.vmha.kill_engine()
+        second.kill_engine()
+        self.die()
+        self.assertEqual([], self.store.failures(), 'it waits in its queue')
+        second.start_engine()
+        self.vmha.start_engine(leads=False)
+        self.wait('it moves', lambda: self.recovery() and any(
+            m.state in ('accepted', 'moved') for m in self.store.moves(self.recovery().id)))
+        second.kill_engine()
+        self.wait_over()
+        _moves, records = self.assertRecovered()
+        self.assertEqual(len(self.before), len(records), records)
+        self.assertEqual(1, len(self.store.failures()))
+        self.assertEqual(3, self.store.leader().term)
+
+    @staticmethod
+    def end(second):
+        try:
+            second.kill_engine()
+        except common.LabError:
+            pass                        # never started
 
 
 class MariadbTest(base.LabTest):

@@ -1,5 +1,7 @@
 """The scenarios of the store and of the API's lists on a real MariaDB."""
 
+import threading
+import time
 import unittest
 
 import sqlalchemy as sa
@@ -8,7 +10,9 @@ from tests.functional import base
 from tests.unit import api_case
 from tests.unit import test_api_pages
 from tests.unit import test_store
+from vmha_nova.db import base as db_base
 from vmha_nova.db import store
+from vmha_nova import exception
 
 
 def emptied():
@@ -24,7 +28,36 @@ def emptied():
     return url
 
 
-class MariadbStoreTest(test_store.StoreScenarios, unittest.TestCase):
+class ServerScenarios:
+    """Of a database that several machines use."""
+
+    def test_an_engine_that_hangs_in_the_middle_of_a_write_keeps_no_other_from_the_lead(self):
+        """A machine without power closes no connection, so its locks would stay."""
+        first, second = self.open(), store.Store(test_store.now, connection=self.url)
+        term = first.take_lead('a')
+        began, goes_on, errors = threading.Event(), threading.Event(), []
+
+        def write():
+            try:
+                with first.leading(term) as session:
+                    began.set()
+                    goes_on.wait(60)
+                    session.execute(sa.text('SELECT 1'))
+            except exception.VmhaError as e:
+                errors.append(e)
+        hangs = threading.Thread(target=write)
+        hangs.start()
+        self.assertTrue(began.wait(10))
+        begin = time.monotonic()
+        self.assertEqual(term + 1, second.take_lead('b'))
+        self.assertLess(time.monotonic() - begin, db_base.HANGS + 5)
+        goes_on.set()
+        hangs.join(30)
+        self.assertEqual(1, len(errors), 'it has written nothing')
+        self.assertRaises(exception.TermLost, first.keep_lead, term)
+
+
+class MariadbStoreTest(test_store.StoreScenarios, ServerScenarios, unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.url = emptied()

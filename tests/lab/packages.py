@@ -38,6 +38,12 @@ LIBVIRT = {
     **{name: f'/usr/share/doc/{name}' for name in guest.PACKAGES},
 }
 
+#: What the lock of several engines is in.
+ETCD = {'etcd-server': 'etcd'}
+
+#: The other database. Its programs are in a folder of its version; see postgresql.py.
+POSTGRESQL = {'postgresql': '/usr/share/doc/postgresql'}
+
 #: For one whose ports Open vSwitch plugs.
 OVS = {'openvswitch-switch': 'ovs-vswitchd'}
 

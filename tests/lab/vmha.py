@@ -83,6 +83,7 @@ def sections(lab_state, connection, log_file):
 class Vmha:
     """vmha_nova beside ``lab``, a Lab that is up.
 
+    :param engine: name of the engine's process; several share the lab's database
     :ivar conf_file: path of vmha.conf; written by `configure`
     :ivar log_file: path of the engine's log
     :ivar monitor_log: path of the monitor's log
@@ -90,10 +91,12 @@ class Vmha:
     :ivar api_url: where the API is
     """
 
-    def __init__(self, lab):
+    def __init__(self, lab, engine=ENGINE):
         self.lab = lab
-        self.conf_file = lab.dir / 'vmha' / 'vmha.conf'
-        self.log_file = lab.log / f'{ENGINE}.log'
+        self.engine = engine
+        self.conf_file = lab.dir / 'vmha' / (
+            'vmha.conf' if engine == ENGINE else f'{engine}.conf')
+        self.log_file = lab.log / f'{engine}.log'
         self.monitor_log = lab.log / f'{MONITOR}.log'
         self.api_log = lab.log / f'{API}.log'
         self.api_url = lab.urls['vmha_url']
@@ -167,16 +170,21 @@ class Vmha:
         messaging.publish_host_down(self.conf(), host, reason, source)
 
     # -- the engine -----------------------------------------------------------------------------
-    def start_engine(self, timeout=60):
+    def start_engine(self, timeout=60, leads=True):
         """Start vmha-engine, and wait until it leads, has read the cloud and parked the spares.
 
+        :param leads: False: only until it waits for the lock
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
         said, since = _follow(self.log_file), _now()
-        self._spawn(ENGINE, self.command('engine'), self.environment(), self.log_file)
+        self._spawn(self.engine, self.command('engine'), self.environment(), self.log_file)
+        if not leads:
+            self._wait_ready(self.engine, lambda: ' does not lead' in said(), self.log_file,
+                             timeout)
+            return
         store = self.store()
 
-        self._wait_ready(ENGINE, lambda: (
+        self._wait_ready(self.engine, lambda: (
             ' leads with term ' in said() and self._has_looked(store, since)),
             self.log_file, timeout)
 
@@ -195,15 +203,15 @@ class Vmha:
 
         :raises LabError: it did not end in time, and was killed; shows its log's end
         """
-        self._stop(ENGINE, self.log_file, timeout)
+        self._stop(self.engine, self.log_file, timeout)
 
     def kill_engine(self):
         """SIGKILL the engine with all its processes."""
-        process.kill(self._recorded(ENGINE), self.lab.state.mark)
+        process.kill(self._recorded(self.engine), self.lab.state.mark)
 
     def engine_alive(self):
         """Whether the engine runs."""
-        return process.alive(self._recorded(ENGINE))
+        return process.alive(self._recorded(self.engine))
 
     def engine_pids(self):
         """Pids of the engine's processes."""

@@ -370,6 +370,12 @@ class Events:
         """The engine is killed at that gate, counted from its first write or act."""
         self._world.kill_gates.add(int(number))
 
+    def pause_gate(self, number, steps='20'):
+        """The engine is paused at that gate: another one takes over and does some steps, then the
+        one that was paused goes on.
+        """
+        self._world.pause_gates[int(number)] = int(steps)
+
     def stop_engine(self):
         """No engine runs."""
         self._world.running = False

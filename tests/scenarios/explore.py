@@ -1,8 +1,9 @@
 """Made-up clouds and what happens to them, from a seed: whatever it is, the invariants hold.
 
-First come random events, with the engine killed at random gates. Then everything is repaired, and
-an operator answers what waits for one: after that nothing is open. With most seeds the hosts are
-switched on again, and each has to be as it was in the end.
+First come random events, with the engine killed at random gates; or paused there, while another
+one takes over and works, and then it goes on. Then everything is repaired, and an operator
+answers what waits for one: after that nothing is open. With most seeds the hosts are switched on
+again, and each has to be as it was in the end.
 
 A seed that breaks something is made small: events, kills, guests and hosts are left out as long as
 the same goes wrong; what is left is written as a scenario.
@@ -43,12 +44,14 @@ class Case:
     happenings: list                    # [(seconds, text)]
     kills: tuple
     returns: bool                       # do the hosts come back in the end?
+    pauses: dict = dataclasses.field(default_factory=dict)      # gate -> steps of another engine
     happened: list = dataclasses.field(default_factory=list)
     problem: str = ''
     log: str = ''
     steps: int = 0
     killed: int = 0
     injected: int = 0
+    paused: int = 0
 
 
 def make(seed):
@@ -57,7 +60,10 @@ def make(seed):
     topology = makers.topology(rng)
     happenings = makers.happenings(rng, topology)
     kills = tuple(sorted(rng.sample(range(150), rng.choice((0, 0, 1, 1, 2, 4)))))
-    return Case(seed, topology, happenings, kills, rng.random() < 0.6)
+    returns = rng.random() < 0.6
+    pauses = {rng.randrange(150): rng.choice((1, 3, 10, 40))
+              for _ in range(rng.choice((0, 0, 1, 1, 2)))}
+    return Case(seed, topology, happenings, kills, returns, pauses)
 
 
 def explore(seed):
@@ -89,7 +95,7 @@ def attempt(case):
     try:
         with simulator.no_logging():
             world = worlds.World(dict(case.topology, step=STEP))
-            world.kill_gates = set(case.kills)
+            world.kill_gates, world.pause_gates = set(case.kills), dict(case.pauses)
             _Play(case, world).play()
     except invariants.Broken as e:
         case.problem = str(e)
@@ -98,6 +104,7 @@ def attempt(case):
     if world is not None:
         case.log = world.story.text()
         case.steps, case.killed = world.invariants.checks, world.restarts
+        case.paused = world.pauses
     return case
 
 
@@ -169,7 +176,7 @@ class _Play:
     def _repair(self):
         """Nova, Ceph and the BMCs work again; what hangs in Nova is ended by hand."""
         world = self._world
-        world.kill_gates, world.kills = set(), []
+        world.kill_gates, world.kills, world.pause_gates = set(), [], {}
         for texts, there in ((('nova-back', 'cell-up', 'rebuild 2', 'lag 0', 'resume'), True),
                              (('ceph-back', 'osd-late', 'pool vms'), world.ceph),
                              (('monitor healed', 'monitor nova-back', 'monitor ceph-back'),
@@ -326,11 +333,13 @@ def _smaller(case):
     def but(**changes):
         return Case(**{**dict(seed=case.seed, topology=copy.deepcopy(case.topology),
                               happenings=list(case.happenings), kills=case.kills,
-                              returns=case.returns), **changes})
+                              returns=case.returns, pauses=case.pauses), **changes})
     for at in range(len(case.happenings)):
         yield but(happenings=case.happenings[:at] + case.happenings[at + 1:])
     for kill in case.kills:
         yield but(kills=tuple(k for k in case.kills if k != kill))
+    for gate in case.pauses:
+        yield but(pauses={g: s for g, s in case.pauses.items() if g != gate})
     words = collections.Counter(w for _, text in case.happenings for w in text.split())
     for host, guests in case.topology['guests'].items():
         for at, guest in enumerate(guests):
@@ -355,5 +364,6 @@ def write(case, path):
         dict(case.topology, step=STEP), sort_keys=False))
     steps = [{at: text} for at, text in case.happened]
     steps[:0] = [{0: f'kill-gate {n}'} for n in case.kills]
+    steps[:0] = [{0: f'pause-gate {n} steps={s}'} for n, s in case.pauses.items()]
     (path / simulator.FILES[2]).write_text(yaml.safe_dump(steps, sort_keys=False))
     (path / simulator.LOG).write_text(case.log)

@@ -10,6 +10,7 @@
 7. A changed guest: who has moved runs where it ran before, and is stopped where it was stopped.
 8. A second call: nobody is evacuated while being evacuated.
 9. Nothing of ours is left behind that nobody owns: forced_down, disabled, on the blocklist.
+10. An engine that was replaced does nothing.
 """
 
 from vmha_nova import homecoming

@@ -12,10 +12,12 @@ from tests.scenarios import memory
 from tests.scenarios import story
 from tests.scenarios import watcher
 from tests.unit import sim
+from vmha_nova import exception
 from vmha_nova import messaging
 from vmha_nova import model
 
 STEP = 0.5                              # seconds of one cycle
+BEFORE_ACTS = {f'before {act}' for act in (*sim.ACTS, *sim.CEPH_ACTS, *sim.POWER_ACTS)}
 FENCES = {'none': {}, 'storage': {'storage': True}, 'power': {'power': True},
           'power, storage': {'storage': True, 'power': True}}
 KEYS = {'hosts', 'guests', 'groups', 'fence', 'without_bmc', 'policy', 'limits', 'nova',
@@ -55,6 +57,7 @@ class World(sim.World):
         self.running, self.monitor, self.restarts = True, None, 0
         self.queue = []                 # messages not acknowledged: (kind, event_type, payload)
         self.kills, self.kill_gates = [], set()     # gates by name, by number
+        self.pause_gates, self.pauses = {}, 0       # by number: steps of the one that takes over
         self.step_seconds = topology.get('step', STEP)
         self.switched_on = {}           # host -> when somebody has switched it on
         self.cell_down_at = {}          # host -> when its cell has gone down last
@@ -140,22 +143,52 @@ class World(sim.World):
             'nova': messaging.NovaEndpoint(
                 self.store, self.engine.wake, self.collector, self.engine.moved)}
 
+    def _proxy(self, target, names):
+        lock = self.lock
+
+        def gate(name):
+            self._gate(name)
+            if name in BEFORE_ACTS and not lock.leads():
+                self.invariants.breach(10, f'an engine that was replaced: {name}')
+        return sim.Mortal(target, names, gate)
+
     def _gate(self, name):
+        number = len(self.gates)
         self.gates.append(name)
+        if number in self.pause_gates:
+            self._paused(name, number, self.pause_gates.pop(number))
         if name in self.kills[:1]:
             self.kills.pop(0)
-        elif len(self.gates) - 1 not in self.kill_gates:
+        elif number not in self.kill_gates:
             return
         raise sim.Killed(name)
+
+    def _paused(self, name, number, steps):
+        """The engine stands still here while another one takes over, and then goes on."""
+        # Between a look at the lock and the act right after it nobody can help.
+        if name in BEFORE_ACTS or name == 'before take_lead':
+            self.pause_gates[number + 1] = steps
+            return
+        self.pauses += 1
+        self.story.mark(f'the engine is paused {name}, and another one takes over')
+        self.start()
+        for _ in range(steps):
+            self.step()
+        self.story.mark('the engine that was paused goes on')
 
     def step(self, seconds=None):
         """Time goes on, the engine does one cycle if it runs, and the invariants are checked."""
         self.nova.tick(seconds or self.step_seconds)
         if self.monitor is not None:
             self.monitor.go_on()
+        engine = self.engine
         if self.running:
             try:
                 self.work()
+            except exception.TermLost:
+                if self.engine is engine:
+                    raise
+                self.story.mark('it ends, as another one leads')
             except sim.Killed as gate:
                 self.restarts += 1
                 self.story.mark(f'the engine is killed {gate}, and starts anew')
@@ -164,9 +197,10 @@ class World(sim.World):
 
     def work(self):
         while self.queue:               # unacknowledged until it was taken
-            kind, event_type, payload = self.queue[0]
+            message = kind, event_type, payload = self.queue[0]
             self._endpoints[kind].handle({}, 'sim', event_type, payload, {})
-            self.queue.pop(0)
+            if self.queue[:1] == [message]:     # or another engine took it meanwhile
+                self.queue.pop(0)
         super().work()
 
     def post(self, kind, event_type, payload):

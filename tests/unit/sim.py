@@ -27,16 +27,28 @@ from vmha_nova import storage
 from vmha_nova import unchecked
 
 START = sim_nova.START
-CEPH_ACTS = ('add', 'remove_range')
+CEPH_ACTS = ('add', 'remove_range', 'mark_dead')
 POWER_ACTS = ('off',)
 ACTS = ('force_down', 'disable', 'enable', 'evacuate', 'stop', 'start')
-WRITES = ('set_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
+WRITES = ('keep_mark', 'set_failure', 'open_recovery', 'set_recovery', 'save_moves', 'begin_step',
           'end_step', 'take_lead', 'save_clients', 'save_disks', 'end_maintenance', 'turn',
           'note')
 
 
 class Killed(BaseException):
     """kill -9 of the engine."""
+
+
+class Lock:
+    """The lock of all engines: who was started last has it, and knows so."""
+
+    problem = ''
+
+    def __init__(self, world):
+        self._world = world
+
+    def leads(self):
+        return self._world.lock is self
 
 
 class Executor:
@@ -126,38 +138,44 @@ class World:
         if self.kill_at is not None and len(self.gates) - 1 == self.kill_at:
             raise Killed(name)
 
+    def _proxy(self, target, names):
+        """What an engine gets of the world; the names are of calls that are gates."""
+        return Mortal(target, names, self._gate)
+
     def start(self):
-        """A new engine process on what is there."""
-        nova_ = Mortal(self.nova, ACTS, self._gate)
-        self.collector = collector.Collector(nova_, self.ours, collector.Settings(
+        """A new engine process on what is there, with the lead. One that was there may go on."""
+        self.lock = Lock(self)
+        nova_ = self._proxy(self.nova, ACTS)
+        self.collector = own = collector.Collector(nova_, self.ours, collector.Settings(
             interval=2.0, nodes_interval=5.0, min_delta_gap=0.0))
         self.executor = Executor()
-        store_ = Mortal(self.store, WRITES, self._gate)
+        store_ = self._proxy(self.store, WRITES)
         found, hooks = [], {}
         if self.power:
-            bmcs = Mortal(self.power, POWER_ACTS, self._gate)
+            bmcs = self._proxy(self.power, POWER_ACTS)
             found.append(power.PowerFence(
-                bmcs, bmcs, None, {'control'}, 20.0, lambda: self.storage.check_lead(), self.ours,
+                bmcs, bmcs, None, {'control'}, 20.0, lambda: storage_.check_lead(), self.ours,
                 lambda: self.clock().timestamp(), self.nova.tick))
             hooks = dict(powered=found[0].powered, protect=found[0].protect)
-            self.storage = unchecked.NamedStorage(self.everywhere, found[0].protect)
+            storage_ = unchecked.NamedStorage(self.everywhere, found[0].protect)
         if self.ceph:
-            ceph = Mortal(self.ceph, CEPH_ACTS, self._gate)
-            self.storage = storage.Storage(
-                ceph, store_, lambda: self.collector.snapshot, nova_.attachments, self.ours,
+            ceph = self._proxy(self.ceph, CEPH_ACTS)
+            storage_ = storage.Storage(
+                ceph, store_, lambda: own.snapshot, nova_.attachments, self.ours,
                 disks.Pools(('vms',), ('volumes',), ('images',)), ranged=self.ranged,
                 everywhere=self.everywhere, interval=2.0, **hooks)
             found.append(storage_fence.StorageFence(
-                ceph, self.storage, 3600.0, self.ranged, patience=2.0,
+                ceph, storage_, 3600.0, self.ranged, patience=2.0,
+                refusing=self.ceph.refusing,
                 monotonic=lambda: self.clock().timestamp(), sleep=self.nova.tick))
         if not found:
-            found, self.storage = [none.NoFence(True)], unchecked.UncheckedStorage()
+            found, storage_ = [none.NoFence(True)], unchecked.UncheckedStorage()
+        self.storage = storage_
         self.engine = engine.Engine(
-            store_, nova_, self.collector, fences.Fences(*found), self.storage, self.executor,
-            self.ours, 'e', self.policy, idle=self.ours.take_over)
+            store_, nova_, own, fences.Fences(*found), storage_, self.executor,
+            self.ours, 'e', self.policy, idle=self.ours.take_over, leadership=self.lock)
         self.recorder = recorder.Recorder(
-            store_, self.engine.lead, lambda: self.collector.snapshot, self.storage, self.policy,
-            self.ours)
+            store_, self.engine.lead, lambda: own.snapshot, storage_, self.policy, self.ours)
         self.planner = planner.Planner(self.store, self._on_record, self.policy, self.ours)
 
     def _on_record(self, cluster):
@@ -189,14 +207,16 @@ class World:
 
     def work(self):
         """What the threads of the service do in one cycle."""
+        # Another engine may be started meanwhile.
+        engine_, storage_ = self.engine, self.storage
         self.collector.refresh()
-        if self.engine.term is None:
-            self.engine.take_lead()
+        if engine_.term is None:
+            engine_.take_lead()
         try:
-            self.storage.look()
+            storage_.look()
         except exception.VmhaError:
             pass                        # as the service's thread does
-        self.engine.cycle()
+        engine_.cycle()
 
     def run(self, until, seconds=600):
         """Cycle until the condition holds; AssertionError after so many virtual seconds."""

@@ -31,6 +31,8 @@ class SimCeph:
         self.osd_down = set()           # hosts whose OSD is down though they live
         self.used = 0.3                 # of each OSD
         self.doubles = []
+        self.dead = set()               # OSDs that the monitors were told are dead
+        self.refuses = False            # whether the ports of hosts without power refuse
         self.calls = []
         self._numbers = itertools.count(1)
 
@@ -137,6 +139,11 @@ class SimCeph:
         self.ends.pop(cidr, None)
         self.epoch += 1
 
+    def refusing(self, ports):
+        return self.refuses and not any(
+            self.nova.hosts[h].powered for h, ip in self.ips.items() for port in ports
+            if port[0] == ip)
+
     def enforced(self, epoch, pools, seconds):
         self._ask('enforced')
         return frozenset(self.late)
@@ -151,3 +158,4 @@ class SimCeph:
 
     def mark_dead(self, ids):
         self._ask('mark_dead')
+        self.dead |= set(ids)

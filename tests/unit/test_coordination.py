@@ -59,8 +59,9 @@ class Backend:
         self.trouble, self.hang = None, threading.Event()
         self.connected = 0
 
-    def __call__(self, url, member):
+    def __call__(self, url, member, **options):
         self.connected += 1
+        self.options = options
         self._fail()
         return self
 
@@ -100,7 +101,7 @@ class TroubleTest(unittest.TestCase):
         self.now = 100.0
         self.backend = Backend()
         self.one = coordination.Leadership(
-            'etcd3+http://x', 'lock', 'me', timeout=10, monotonic=lambda: self.now,
+            'etcd3+http://x', 'lock', 'me', lease=15, monotonic=lambda: self.now,
             connect=self.backend)
 
     def test_no_backend_is_to_be_alone(self):
@@ -110,11 +111,39 @@ class TroubleTest(unittest.TestCase):
         alone.stop()
         self.assertFalse(alone.leads())
 
-    def test_a_backend_that_goes_away_ends_the_lead_at_once(self):
+    def test_who_leads_stops_before_the_backend_lets_another_one(self):
+        for lease in (5, 6, 7.5, 15, 60):
+            one = coordination.Leadership('etcd3+http://x', 'lock', 'me', lease,
+                                          lambda: self.now, self.backend)
+            one.cycle()
+            kept = self.backend.options['lock_timeout']
+            self.assertEqual(kept, self.backend.options['timeout'])
+            self.assertIsInstance(kept, int)
+            self.assertLess(kept, lease)
+            self.now += kept - 0.5
+            self.assertFalse(one.leads(), lease)
+
+    def test_a_backend_that_goes_away_for_a_moment_changes_nothing(self):
         self.one.cycle()
-        self.assertTrue(self.one.leads())
         self.backend.trouble = ConnectionError('gone')
+        for _ in range(9):
+            self.now += 1.0
+            self.assertEqual(coordination.CYCLE, self.one.cycle())
+            self.assertTrue(self.one.leads())
+            self.assertEqual('the lock of the lead: gone', self.one.problem)
+        self.backend.trouble = None
         self.one.cycle()
+        self.now += 9.0
+        self.assertTrue(self.one.leads())
+        self.assertEqual('', self.one.problem)
+        self.assertEqual(1, self.backend.connected)
+
+    def test_one_that_stays_away_ends_the_lead(self):
+        self.one.cycle()
+        self.backend.trouble = ConnectionError('gone')
+        for _ in range(11):
+            self.now += 1.0
+            self.one.cycle()
         self.assertFalse(self.one.leads())
         self.backend.trouble = None
         self.one.cycle()

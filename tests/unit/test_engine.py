@@ -276,6 +276,16 @@ class BadReportTest(Base):
         world.run(world.over)           # c2 has room
         self.assertRecovered(world)
 
+    def test_that_there_is_one_again_is_told_by_whichever_engine_finds_it(self):
+        world = self.world(spares=())
+        world.settle(5)
+        world.store.set_mark('s1', spare=True)
+        world.start()                   # the one that has said so is no more
+        world.settle(5)
+        self.assertEqual(['warning', 'info'], [
+            e.level for e in world.store.events() if e.kind == 'spares'])
+        self.assertIn('vmha.cloud.spare_again', [n.event_type for n in world.store.outbox()])
+
 
 class FaultTest(Base):
     """Nova does not answer as it should."""
@@ -422,6 +432,23 @@ class IdleTest(Base):
             for _ in range(20):
                 world.nova.tick(0.5)
                 old.cycle()
+
+    def test_who_takes_over_looks_before_it_says_or_does_anything(self):
+        """What it saw while it waited, the one that led has changed since."""
+        world = self.world()
+        world.settle(3)
+        world.start()
+        world.collector.refresh()       # it waits, and sees the spare reserved
+        world.nova.enable('id-s1')
+        world.store.set_mark('s1', parked=False)
+        world.nova.tick(0.5)
+        acts = len(world.nova.calls)
+        world.engine.take_lead()
+        world.engine.cycle()
+        self.assertEqual((acts, []), (len(world.nova.calls), world.store.events()))
+        world.settle(3)
+        self.assertTrue(world.store.marks()['s1'].parked)
+        self.assertEqual([], world.store.events())
 
     def test_the_measured_load_is_there_for_others_to_see(self):
         world = self.world()

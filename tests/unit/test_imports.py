@@ -56,7 +56,7 @@ IMPORTS = {
     'metrics': VALUES | {'db', 'version'},
     'notifier': VALUES | {'messaging'},
     'jobs': set(),
-    'lead': set(),
+    'lead': {'exception'},
     'moves': VALUES | JUDGEMENT,
     'guard': VALUES,
     'homecoming': VALUES | JUDGEMENT,
@@ -77,8 +77,8 @@ IMPORTS = {
     'osc': set(),
     # what puts it together
     'service': VALUES | JUDGEMENT | ADAPTERS | {
-        'clock', 'collector', 'conf', 'db', 'engine', 'flight', 'jobs', 'metrics', 'moves',
-        'notifier', 'planner', 'recorder', 'recovery', 'storage', 'unchecked'},
+        'clock', 'collector', 'conf', 'coordination', 'db', 'engine', 'flight', 'jobs', 'metrics',
+        'moves', 'notifier', 'planner', 'recorder', 'recovery', 'storage', 'unchecked'},
     'monitor.service': VALUES | MONITOR | ADAPTERS | {
         'clock', 'coordination', 'metrics', 'monitor', 'service'},
     'version': set(),

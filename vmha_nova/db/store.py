@@ -50,6 +50,7 @@ class Store(reads.Reads):
         evidence = {k: v for k, v in (evidence or {}).items() if k not in model.OWN_EVIDENCE}
         table = models.HostFailure
         with self._writer() as session:
+            self._queue(session, f'{source} reports {host}')
             last = session.scalars(
                 sa.select(table).where(table.host == host, table.source == source)
                 .order_by(table.id.desc()).limit(1).with_for_update()).first()
@@ -77,20 +78,24 @@ class Store(reads.Reads):
 
     @base.tried_again
     def set_mark(self, host, **values):
-        """Change the mark of a host (spare, pool, maintenance; the engine: parked).
+        """Change the mark of a host (spare, pool, maintenance).
 
         Who says that there is maintenance, or none, and not until when, says for good.
         """
         if 'maintenance' in values:
             values.setdefault('maintenance_until', None)
         with self._writer() as session:
-            # Locked: a value that is there already is not written, and must stay till the end.
-            row = session.get(models.HostMark, host, with_for_update=True)
-            if row is None:
-                row = models.HostMark(host=host)
-                session.add(row)
-                session.flush()         # the defaults
-            self._mark(session, row, values)
+            self._mark(session, self._mark_of(session, host), values)
+
+    @staticmethod
+    def _mark_of(session, host):
+        # Locked: a value that is there already is not written, and must stay till the end.
+        row = session.get(models.HostMark, host, with_for_update=True)
+        if row is None:
+            row = models.HostMark(host=host)
+            session.add(row)
+            session.flush()             # the defaults
+        return row
 
     def _mark(self, session, row, values):
         before = base.record(model.HostMark, row)
@@ -144,6 +149,7 @@ class Store(reads.Reads):
 
     def _note(self, session, level, kind, text, host, recovery_id):
         now, table = self._clock(), models.Event
+        self._queue(session, f'{kind} {host} {recovery_id}')
         last = session.scalars(
             sa.select(table).where(table.kind == kind, table.host == host,
                                    table.recovery_id == recovery_id)
@@ -166,6 +172,11 @@ class Store(reads.Reads):
         for some in snapshot.batches(rows):
             session.execute(sa.delete(key.class_).where(key.in_([r[key.key] for r in some])))
             session.execute(sa.insert(key.class_), some)
+
+    def keep_mark(self, term, host, **values):
+        """Change the mark of a host: whether it is parked, and whether it is a spare still."""
+        with self.leading(term) as session:
+            self._mark(session, self._mark_of(session, host), values)
 
     def save_loads(self, term, loads):
         """Keep measured CPU shares, as loads() gives them; of other hosts nothing changes."""

@@ -126,6 +126,8 @@ class StorageFence:
             for one in old:
                 self.storage.check_lead()
                 self.ceph.remove_range(one)
+            # Who was replaced leaves that to who comes next: the host may be back by now.
+            self.storage.check_lead()
             self.ceph.add(plan['entries'], plan['ranges'], self.seconds)
         self._renewed[host] = at
 
@@ -168,6 +170,7 @@ class StorageFence:
             gone = [osd.id for osd in osds]
             if not ports or any(osd.up for osd in osds) or not self._refusing(ports):
                 return []
+            self.storage.check_lead()
             self.ceph.mark_dead(gone)
             return gone
         except exception.VmhaError as e:        # it only saves time

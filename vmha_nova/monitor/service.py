@@ -3,10 +3,8 @@
 import collections
 import functools
 import logging
-import os
 import queue
 import random
-import socket
 import threading
 import time
 
@@ -55,18 +53,13 @@ def make_settings(conf):
                       **{name: group[name] for name in SETTINGS})
 
 
-def member():
-    """The name of this process among its like."""
-    return f'{socket.gethostname()}:{os.getpid()}'
-
-
 def check_options(conf):
     """Find what is wrong with [monitor] and [coordination] by themselves.
 
     :raises ConfigurationError: with one line that says what to do.
     """
     make_settings(conf)
-    coordination.check(conf.coordination.backend_url, member())
+    coordination.check(conf.coordination.backend_url, coordination.member())
 
 
 def check(conf):
@@ -219,7 +212,7 @@ class MonitorService(cotyledon.Service):
         self._nova = service.make_nova(conf)
         self._ceph = service.make_ceph(conf) if settings.storage else None
         self._leadership = coordination.Leadership(
-            conf.coordination.backend_url, LOCK, member(), conf.coordination.timeout)
+            conf.coordination.backend_url, LOCK, coordination.member(), conf.coordination.lease)
         self._metrics = metrics.MonitorMetrics(verdict.VERDICTS)
         self._journal = reporter.Journal(
             service.make_store(conf, clocks.Steady()), self._leadership.leads, monotonic)
