@@ -27,6 +27,9 @@ STARTERS = {f'subprocess.{name}' for name in ('Popen', 'run', 'call', 'check_cal
 YAML = {'yaml.load', 'yaml.load_all', 'yaml.full_load', 'yaml.full_load_all',
         'yaml.unsafe_load', 'yaml.unsafe_load_all'}
 
+NO_LIST = 'a program is started with something that is not written as a list'
+UNSEEN = 'a program is started with options that cannot be seen'
+
 
 def faults(text):
     """What breaks the rules in a source text: list of 'line: what'."""
@@ -55,9 +58,9 @@ def _call(node, names):
         command = node.args[0] if node.args else None
         # What is not written as a list where it is started could be a text.
         if not isinstance(command, (ast.List, ast.Tuple)):
-            yield 'a program is started with something that is not written as a list'
+            yield NO_LIST
         if any(keyword.arg is None for keyword in node.keywords):
-            yield 'a program is started with options that cannot be seen'
+            yield UNSEEN
 
 
 def _imported(tree):
@@ -109,10 +112,8 @@ class NoShellTest(testtools.TestCase):
                 ('import os as o\nrun = o.execvp', '2: os.execvp'),
                 ('import subprocess\nsubprocess.run(["x"], shell=True)', '2: shell'),
                 ('import subprocess\nsubprocess.run(["x"], shell=flag)', '2: shell'),
-                ('import subprocess\nsubprocess.run("x")', '2: a program is started with '
-                 'something that is not written as a list'),
-                ('import subprocess\nsubprocess.run(["x"], **more)', '2: a program is started '
-                 'with options that cannot be seen'),
+                ('import subprocess\nsubprocess.run("x")', f'2: {NO_LIST}'),
+                ('import subprocess\nsubprocess.run(["x"], **more)', f'2: {UNSEEN}'),
                 ('import subprocess\nsubprocess.getoutput("x")', '2: subprocess.getoutput'),
                 ('eval("1")', '1: eval'), ('run = exec', '1: exec'),
                 ('import pickle', '1: imports pickle'),

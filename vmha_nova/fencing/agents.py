@@ -100,8 +100,8 @@ class Agents:
         given = ''.join(f'{name}={value}\n' for name, value in {
             **peer.values, 'action': action}.items())
         try:
-            # In a group of its own, which ends with it. There is no shell, and _program has checked
-            # the name.
+            # In a group of its own, which ends with it. Without a shell, and by a name that
+            # _program has checked.
             process = subprocess.Popen(     # nosec B603
                 [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 cwd='/', env={**ENVIRONMENT, 'PATH': self._path}, start_new_session=True,
