@@ -11,7 +11,7 @@ usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage] [--all]
 Installs what is missing (on Debian, with apt-get, as root or through sudo), makes a virtual
 environment with tox in .tox-host, and runs tox. Without an option all four layers are run:
 
-  --lint         tox -e pep8: ruff, hacking, codespell, shellcheck, bashate; counts as one test
+  --lint         tox -e pep8: ruff, hacking, bandit, codespell, shellcheck, bashate; counts as one test
   --unit         tox -e py3: the unit tests and the scenarios
   --functional   tox -e functional: tests that start the real processes
   --storage      tox -e storage: the same on a cloud with Ceph and libvirt, whose hosts lose power

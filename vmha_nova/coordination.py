@@ -11,6 +11,7 @@ import os
 import socket
 import threading
 import time
+import urllib.parse
 
 from tooz import coordination
 
@@ -148,6 +149,12 @@ def check(url, member):
 
     :raises ConfigurationError: tooz does not know it, or misses a library for it
     """
+    try:
+        # Who connects reads the port, and its text would be a part of the password.
+        urllib.parse.urlsplit(url).port  # noqa: B018
+    except ValueError:
+        raise exception.ConfigurationError(
+            f'[coordination] backend_url {exception.NO_ADDRESS}') from None
     try:
         if url:
             coordination.get_coordinator(url, member.encode())

@@ -1,5 +1,9 @@
 """The errors of this service. Adapters raise them; nothing here knows of HTTP."""
 
+#: What is said of an address instead of showing it: it can have a password in it.
+NO_ADDRESS = ('is no address that can be read: in a password, %XX stands for each character that '
+              'means something there, as %40 for @')
+
 
 class VmhaError(Exception):
     """Base of all; its text is one line for an operator."""

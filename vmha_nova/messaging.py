@@ -6,6 +6,7 @@ be written, the message goes back to its queue. Nothing a message contains stops
 
 import datetime
 import logging
+import ssl
 import threading
 
 import kombu
@@ -37,10 +38,19 @@ def transport(conf, url, durable=False):
         parsed = oslo_messaging.TransportURL.parse(conf, url or None)
     except oslo_messaging.InvalidTransportURL as e:
         raise exception.ConfigurationError(f'message bus: {e}') from e
+    except ValueError:                  # its text would be a part of the password
+        raise exception.ConfigurationError(
+            f'message bus: transport_url {exception.NO_ADDRESS}') from None
     if parsed.transport == 'rabbit' and not any(h.hostname for h in parsed.hosts):
         raise exception.ConfigurationError(
             'no message bus: set [DEFAULT] transport_url, as in nova.conf '
             '(rabbit://USER:PASSWORD@HOST:5672/)')
+    if parsed.transport == 'rabbit' and any(
+            '/' in (host.username or '') + (host.password or '') for host in parsed.hosts):
+        # It gives it to kombu as it is, which takes the part before for a port, and says so.
+        raise exception.ConfigurationError(
+            'message bus: oslo.messaging cannot use a user or a password with a slash in it, '
+            'however it is written: have another one')
     if durable and parsed.transport == 'rabbit':
         # Only for our own exchange: Nova's queues keep the settings of the configuration.
         parsed.query['amqp_durable_queues'] = 'true'
@@ -62,11 +72,24 @@ def probe(conf, seconds=10.0):
                 with kombu.Connection(
                         hostname=host.hostname, port=host.port or 5672, userid=host.username,
                         password=host.password, virtual_host=bus.virtual_host or '/',
-                        ssl=conf.oslo_messaging_rabbit.ssl, connect_timeout=seconds) as one:
+                        ssl=_tls(conf.oslo_messaging_rabbit, host.hostname),
+                        connect_timeout=seconds) as one:
                     one.connect()
             except Exception as e:
                 raise exception.Unreachable(
                     f'{host.hostname}:{host.port}: {str(e).splitlines()[0] or e!r}') from e
+
+
+def _tls(group, hostname):
+    """kombu's ``ssl`` for the options of oslo.messaging, which gives it the same."""
+    if not group.ssl:
+        return False
+    files = {name: path for name, path in (
+        ('ca_certs', group.ssl_ca_file), ('certfile', group.ssl_cert_file),
+        ('keyfile', group.ssl_key_file)) if path}
+    if group.ssl_ca_file:
+        files.update(cert_reqs=ssl.CERT_REQUIRED, server_hostname=hostname)
+    return files or True
 
 
 def host_down(host, reason, source, evidence=None, detected_at=None):

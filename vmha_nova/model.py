@@ -482,9 +482,6 @@ class Note:
     payload: typing.Mapping[str, typing.Any]
 
 
-SWITCHED_OFF = ('power', 'power+storage')       # levels of protection with a fence by power
-
-
 @dataclasses.dataclass(frozen=True)
 class Capacity:
     """What the death of a host would mean; see the columns of the table."""

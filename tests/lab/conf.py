@@ -10,6 +10,8 @@ from tests.lab import openvswitch
 from tests.lab.state import PASSWORD
 from tests.lab.state import REGION
 
+#: Believe the proxy that speaks TLS: see tls.py. Only with it, links are of the right scheme.
+_PROXIED = {'oslo_middleware': {'enable_proxy_headers_parsing': True}}
 
 def write_all(state):
     """Write every service's configuration, and make the folders that it names."""
@@ -55,6 +57,7 @@ def keystone(state):
         'cache': {'enabled': True, 'backend': 'dogpile.cache.pymemcache',
                   'memcache_servers': state.urls['memcached']},
         'identity': {'password_hash_rounds': 4},
+        **_PROXIED,
     }
 
 
@@ -63,6 +66,7 @@ def placement(state):
     return {
         'placement_database': _database(state, 'placement'),
         'keystone_authtoken': _authtoken(state, 'placement'),
+        **_PROXIED,
     }
 
 
@@ -115,6 +119,7 @@ def cinder(state):
         'database': _database(state, 'cinder'),
         'oslo_concurrency': {'lock_path': own / 'lock'},
         'coordination': {'backend_url': f'file://{own}/coordination'},
+        **_PROXIED,
         'keystone_authtoken': _authtoken(state, 'cinder'),
         'service_user': {**_account(state, 'cinder'), 'send_service_user_token': True},
     }
@@ -189,6 +194,7 @@ def controller(state):
         # A new host can be used seconds after it appeared, without nova-manage.
         'scheduler': {'workers': 1, 'discover_hosts_in_cells_interval': 2},
         'oslo_concurrency': {'lock_path': state.data / 'nova' / 'lock'},
+        **_PROXIED,
         'keystone_authtoken': _authtoken(state, 'nova'),
     }
 

@@ -19,6 +19,8 @@ PACKAGES = {
     'rabbitmq-server': '/usr/lib/rabbitmq/bin/rabbitmq-server',
     'mariadb-server': 'mariadbd',
     'memcached': 'memcached',
+    'haproxy': 'haproxy',
+    'openssl': 'openssl',
 }
 
 #: The same for a lab with Ceph, whose hosts are namespaces.

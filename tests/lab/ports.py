@@ -9,7 +9,8 @@ from tests.lab.common import locked
 
 #: What needs a port.
 NAMES = ('epmd', 'rabbitmq_dist', 'rabbitmq', 'mariadb', 'memcached',
-         'keystone', 'placement', 'glance', 'neutron', 'nova_api', 'cinder', 'vmha_api')
+         'keystone', 'placement', 'glance', 'neutron', 'nova_api', 'cinder', 'vmha_api',
+         'rabbitmq_tls', 'keystone_tls', 'placement_tls', 'nova_api_tls', 'cinder_tls')
 
 # Below the range that Linux takes the ports of outgoing connections from (32768 and above): a
 # service that is stopped for a while finds its port free when it starts again.

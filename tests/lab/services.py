@@ -20,6 +20,7 @@ from tests.lab.packages import program
 from tests.lab.ports import answers
 from tests.lab import process
 from tests.lab.state import PASSWORD
+from tests.lab import tls
 
 #: Code of the lab that runs inside the services.
 _INSIDE = pathlib.Path(__file__).with_name('inside')
@@ -36,9 +37,12 @@ VOLUME_SERVICES = ('cinder-scheduler', 'cinder-volume')
 #: What Neutron's agents speak to, in a lab that has them.
 NETWORK_SERVICE = 'neutron-rpc-server'
 
+#: HAProxy with TLS in front of the others, if somebody starts it.
+TLS = 'tls'
+
 #: All services but the compute hosts.
-NAMES = (*INFRASTRUCTURE, 'keystone', 'placement', 'glance', 'neutron', 'nova-api', *RPC_SERVICES,
-         'cinder', *VOLUME_SERVICES, NETWORK_SERVICE)
+NAMES = (*INFRASTRUCTURE, TLS, 'keystone', 'placement', 'glance', 'neutron', 'nova-api',
+         *RPC_SERVICES, 'cinder', *VOLUME_SERVICES, NETWORK_SERVICE)
 
 #: MariaDB's socket, seen from its data folder.
 MARIADB_SOCKET = 'mariadb.sock'
@@ -97,20 +101,30 @@ def write_conf(state):
     """Write the configuration of those that are not OpenStack, and make their folders."""
     for folder in (state.data / 'rabbitmq', state.conf, state.log, state.folder / 'home'):
         folder.mkdir(parents=True, exist_ok=True)
+    tls.make(state)
     (state.conf / 'enabled_plugins').write_text('[].\n', encoding='ascii')
     (state.conf / 'rabbitmq.conf').write_text(
         f'listeners.tcp.1 = {state.bind}:{state.ports["rabbitmq"]}\n'
+        f'listeners.ssl.1 = {state.bind}:{state.ports["rabbitmq_tls"]}\n'
+        f'ssl_options.cacertfile = {tls.folder(state) / tls.CA}\n'
+        f'ssl_options.certfile = {tls.folder(state) / tls.SERVER}\n'
+        f'ssl_options.keyfile = {tls.folder(state) / tls.SERVER_KEY}\n'
         'vm_memory_high_watermark.absolute = 1GB\n'
         'default_user = openstack\n'
         f'default_pass = {PASSWORD}\n'
         'loopback_users = none\n', encoding='ascii')
     write_mariadb_conf(state.conf / 'mariadb.cnf', state.data / 'mariadb', state.bind,
-                       state.ports['mariadb'])
+                       state.ports['mariadb'], {
+                           f'ssl-{name}': tls.folder(state) / file for name, file in (
+                               ('ca', tls.CA), ('cert', tls.SERVER), ('key', tls.SERVER_KEY))})
 
 
-def write_mariadb_conf(path, data, bind, port):
-    """Write the configuration of a MariaDB that trades durability for speed."""
-    write(path, {'mysqld': {
+def write_mariadb_conf(path, data, bind, port, more=None):
+    """Write the configuration of a MariaDB that trades durability for speed.
+
+    :param more: further options, ``{name: value}``
+    """
+    write(path, {'mysqld': {**(more or {}),
         'user': getpass.getuser(), 'datadir': data, 'bind-address': bind, 'port': port,
         # Below the data folder, where it is found by a relative, short path: a socket's path
         # may have no more than 107 characters.
@@ -164,6 +178,12 @@ def _mariadb(state):
     command = [program('mariadbd'), f'--defaults-file={state.conf / "mariadb.cnf"}']
     return Service('mariadb', command, {},
                    lambda: answers(state.bind, state.ports['mariadb']), 20)
+
+
+def _tls(state):
+    # -db: it stays in the foreground.
+    command = [program('haproxy'), '-db', '-f', tls.folder(state) / 'haproxy.cfg']
+    return Service(TLS, command, {}, lambda: answers(state.bind, state.ports['keystone_tls']))
 
 
 def _keystone(state):
@@ -278,6 +298,7 @@ def speaks_http(url):
 
 _BUILDERS = {
     'epmd': _epmd, 'rabbitmq': _rabbitmq, 'memcached': _memcached, 'mariadb': _mariadb,
+    TLS: _tls,
     'keystone': _keystone, 'placement': _placement, 'glance': _glance, 'neutron': _neutron,
     'nova-api': _nova_api, 'cinder': _cinder,
 }

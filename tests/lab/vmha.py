@@ -219,15 +219,17 @@ class Vmha:
 
     # -- the monitor ----------------------------------------------------------------------------
     def start_monitor(self, timeout=60):
-        """Start vmha-monitor on the network's 'watch', and wait until it knows all hosts.
+        """Start vmha-monitor, on the network's 'watch' if there is one, and wait until it knows
+        all hosts.
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
         said = _follow(self.monitor_log)
         own = self.conf_file.with_name('vmha-monitor.conf')
         write(own, {'DEFAULT': {'log_file': self.monitor_log}})
-        self._spawn(MONITOR, [*self.lab.network.exec_prefix('watch'), *self.command('monitor'),
-                              '--config-file', str(own)], self.environment(), self.monitor_log)
+        prefix = self.lab.network.exec_prefix('watch') if self.lab.network else []
+        self._spawn(MONITOR, [*prefix, *self.command('monitor'), '--config-file', str(own)],
+                    self.environment(), self.monitor_log)
         self._wait_ready(MONITOR, lambda: f'watching {len(self.lab.hosts)} hosts' in said(),
                          self.monitor_log, timeout)
 

@@ -81,6 +81,7 @@ class FakeNova:
         self.aggregates = []
         self.groups = {}
         self.migrations = []                    # oldest first
+        self.hidden = {}                        # what they show instead of what is so
         self.providers = {}                     # id -> summary
         self.down_cell = set()                  # hosts
         self.admin = True                       # whether Nova takes the client for an admin
@@ -255,7 +256,8 @@ class FakeNova:
     def list_migrations(self, call):
         wanted = call.query['source_compute']
         return self.page(call, 'migrations', [
-            r for r in reversed(self.migrations) if r['source_compute'] == wanted], 'uuid')
+            {**r, **self.hidden} for r in reversed(self.migrations)
+            if r['source_compute'] == wanted], 'uuid')
 
     def list_aggregates(self, call):
         return 200, {'aggregates': self.aggregates}

@@ -179,6 +179,12 @@ class ReadTest(Base):
         self.assertIn('show:flavor-extra-specs', problems[0])
         self.assertIn('lost its flavor', problems[1])
 
+    def test_an_account_that_may_not_see_between_which_hosts_migrations_are(self):
+        self.fake.add_migration('s1', 'c1', 'c2')
+        self.fake.hidden = {'source_compute': None, 'dest_compute': None}
+        error = self.assertRaises(exception.Rejected, self.nova.evacuations, 'c1')
+        self.assertIn('os-migrations:index:host', str(error))
+
     def test_providers_are_summed_by_tree(self):
         root = self.fake.add_host('c1', used={'MEMORY_MB': 1024})
         self.fake.providers['numa0'] = {

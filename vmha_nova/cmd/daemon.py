@@ -34,6 +34,7 @@ def run(kind, check, args=None, cannot=lambda conf, text: None):
         print(f'{kind.name}: {e}', file=sys.stderr)
         cannot(conf, f'{kind.name} cannot start: {e}')
         return 1
+    opts.log_values(conf, LOG)
     manager = cotyledon.ServiceManager()
     manager.add(kind, workers=1, args=(conf,))
     manager.run()

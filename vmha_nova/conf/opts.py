@@ -1,5 +1,7 @@
 """All options, and how a configuration object is made."""
 
+import logging
+
 from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
@@ -51,3 +53,12 @@ def load(args, version, cli_opts=(), default_config_files=None):
     conf.register_cli_opts(cli_opts)
     conf(args, project='vmha', version=version, default_config_files=default_config_files)
     return conf
+
+
+def log_values(conf, logger):
+    """Where debug is set, log the values of all options; those that are secret as ****."""
+    try:
+        if conf.debug:
+            conf.log_opt_values(logger, logging.DEBUG)
+    except cfg.Error as e:              # what is wrong may be of no meaning to this program
+        logger.warning('%s', e)

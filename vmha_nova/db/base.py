@@ -214,7 +214,11 @@ def _with_charset(url):
 
     What oslo.db asks for otherwise has no emoji, and people have them in names.
     """
-    parsed = sa.engine.make_url(url)
+    try:
+        parsed = sa.engine.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):  # its text would be a part of the password
+        raise exception.ConfigurationError(
+            f'[database] connection {exception.NO_ADDRESS}') from None
     if parsed.get_backend_name() not in ('mysql', 'mariadb') or 'charset' in parsed.query:
         return url
     return parsed.update_query_dict({'charset': 'utf8mb4'}).render_as_string(hide_password=False)

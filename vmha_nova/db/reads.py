@@ -17,6 +17,7 @@ from vmha_nova import model
 from vmha_nova import states
 
 OPEN_FAILURES = ('new', 'checking')
+SWITCHED_OFF = ('power', 'power+storage')       # levels of protection with a fence by power
 PART = 1000                             # rows read at a time of tables that can be very long
 
 
@@ -89,7 +90,7 @@ class Reads(base.Database):
         table = models.Capacity
         with self.reading() as session:
             return set(session.scalars(sa.select(table.host).where(
-                table.protection.in_(model.SWITCHED_OFF))))
+                table.protection.in_(SWITCHED_OFF))))
 
     def disks(self, host=None):
         """Where instances' disks were found: instance id -> DiskRecord."""

@@ -231,9 +231,12 @@ class Nova:
         with self._lock:                # the first use discovers the service
             try:
                 return getattr(self._connection, service)
-            except sdk_exc.ServiceDiscoveryException as error:
+            except (sdk_exc.ServiceDiscoveryException, sdk_exc.NotSupported) as error:
                 url = self._session.get_endpoint(service_type=service, interface=self._interface,
                                                  region_name=self._region)
+                if (url or '').startswith('https:'):
+                    # The SDK keeps to itself that a certificate was refused.
+                    self._session.get(url, authenticated=False, raise_exc=False)
                 raise exception.Unreachable(f'{service} at {url} tells no version') from error
 
     def _get(self, service, path, microversion, thing=None, **params):

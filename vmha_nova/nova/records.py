@@ -81,7 +81,15 @@ def group(record):
 
 
 def migration(record):
-    """A migration."""
+    """A migration.
+
+    :raises Rejected: policy hides from this account between which hosts it is.
+    """
+    if record.get('source_compute') is None:
+        raise exception.Rejected(
+            'Nova hides the hosts of migrations: the service account lacks the role which policy '
+            'os_compute_api:os-migrations:index:host asks for (admin, unless the policy was '
+            'changed)', 403)
     return model.Migration(
         id=record['uuid'], instance_id=record['instance_uuid'], source=record['source_compute'],
         target=record['dest_compute'] or '', status=record['status'],

@@ -37,6 +37,7 @@ def make(environ=os.environ):
                           ', '.join(conf.fence.driver), metrics.Metrics(store, service.clock))
         _check_account(conf)
         _check_tables(conf)
+        opts.log_values(conf, LOG)
     except (exception.VmhaError, cfg.Error) as e:
         raise SystemExit(f'vmha-api: {e}') from None
     return made
