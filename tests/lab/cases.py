@@ -1,0 +1,79 @@
+"""What happened in one case each: a file of a folder for each, so that a long run can be resumed.
+
+Also how what the service noted meanwhile is said in a few words.
+"""
+
+import json
+import pathlib
+import re
+
+#: Characters of what was seen that a case keeps.
+_LONG = 300
+_ID = re.compile(r'\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b')
+_PLAIN = re.compile(r'[^A-Za-z0-9.]+')
+
+
+class Cases:
+    """The cases of a folder; ``folder`` None: nothing is kept, and nothing is done already."""
+
+    def __init__(self, folder=None):
+        self.folder = folder and pathlib.Path(folder)
+
+    def done(self, *name):
+        """Whether there is a case of that name, which is one of several words."""
+        return self.folder is not None and self._path(name).exists()
+
+    def keep(self, case, *name):
+        """Write a case, a dict, in one piece."""
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self._path(name).with_suffix('.partial')
+        partial.write_text(json.dumps(case, indent=1) + '\n', encoding='utf-8')
+        partial.replace(self._path(name))
+
+    def all(self):
+        """All of them, by their names."""
+        return [json.loads(path.read_text(encoding='utf-8'))
+                for path in sorted(self.folder.glob('*.json'))]
+
+    def _path(self, name):
+        plain = (_PLAIN.sub('-', str(word)).strip('-') for word in name)
+        return self.folder / f'{"--".join(plain)}.json'
+
+
+def troubles(changes):
+    """What went wrong, in the service's own words: texts, the first of each only.
+
+    :param changes: watch.Changes, oldest first
+    """
+    found = []
+    for change in changes:
+        if _is_trouble(change):
+            text = _ID.sub('…', change.text)[:_LONG]
+            text = text if change.kind in ('move', 'journal') else f'{change.state}: {text}'
+            if text not in found:
+                found.append(text)
+    return found
+
+
+def _is_trouble(change):
+    """Whether a change tells of something that does not happen in a recovery without a fault."""
+    if change.kind == 'move':
+        return change.state in ('unsure', 'failed') or (
+            change.state == 'unplaced' and 'another node' in change.text) or (
+            change.state == 'waiting' and 'not sent' in change.text)
+    if change.kind == 'journal':        # that the only spare is taken is no trouble
+        return change.state in ('warning', 'error') and 'no spare' not in change.text
+    return (change.kind, change.state) in (('recovery', 'held'), ('step', 'failed'))
+
+
+def answer(changes):
+    """What the service made of a fault: 'named', 'decided again', 'looked for' or 'retried'."""
+    states = {change.state for change in changes if change.kind == 'move'
+              and _is_trouble(change)}
+    for state, word in (('failed', 'named'), ('unplaced', 'decided again'),
+                        ('unsure', 'looked for')):
+        if state in states:
+            return word
+    return 'retried'
