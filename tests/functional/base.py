@@ -11,6 +11,7 @@ import tempfile
 
 from tests.lab import case
 from tests.lab import common
+from tests.lab import fresh
 from tests.lab import lab
 from tests.lab import vmha
 
@@ -62,21 +63,9 @@ class LabTest(case.RecoveryTest):
                 kill()
             except common.LabError:
                 pass                    # never started
-        down = [h for h in self.lab.hosts
-                if not self.lab.alive(h) or self._out_of_service(self.cloud.service(h))]
-        # Servers first: a host is only taken back when its evacuations are cleaned up.
-        for host in down:
-            if not self.lab.alive(host):
-                self.lab.start_host(host)
-        self.cloud.delete_all()
-        for host in down:
-            self.lab.bring_back(host)
+        fresh.empty(self.lab)
         for path in self.lab.state.data.glob('vmha.sqlite*'):
             path.unlink()
-
-    @staticmethod
-    def _out_of_service(service):
-        return service['forced_down'] or service['status'] != 'enabled' or service['state'] != 'up'
 
     def configure(self, **overrides):
         """Write vmha.conf anew; names with '__' for the dot of group.option."""

@@ -40,19 +40,10 @@ class FaultTest(base.LabTest):
 
     def setUp(self):
         super().setUp()
-        url = self.lab.urls['compute_url']
-        self.proxy = fault_proxy.FaultProxy(url)
+        self.proxy = fault_proxy.FaultProxy(self.lab.urls['compute_url'])
         self.addCleanup(self.proxy.close)
-        self.lead(self.proxy.url + url[url.index('/v2.1'):])
-        self.addCleanup(self.lead, url)
-
-    def lead(self, url):
-        """Have Keystone name another place for Nova."""
-        session, keystone = self.lab.session(), self.lab.urls['auth_url']
-        service, = session.get(f'{keystone}/services?type=compute').json()['services']
-        one, = session.get(f'{keystone}/endpoints?interface=admin&service_id={service["id"]}'
-                           ).json()['endpoints']
-        session.patch(f'{keystone}/endpoints/{one["id"]}', json={'endpoint': {'url': url}})
+        fault_proxy.lead(self.lab, self.proxy.url)
+        self.addCleanup(fault_proxy.lead, self.lab)
 
     def recover(self, call, fault, thing=None, times=1):
         """Let compute1 die while that goes wrong."""

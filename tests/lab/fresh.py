@@ -1,8 +1,10 @@
-"""A lab with Ceph and libvirt as it was when it came up, whatever has happened to it since."""
+"""A lab as it was when it came up, whatever has happened to it since."""
 
 import contextlib
 import pathlib
 import tempfile
+
+import sqlalchemy as sa
 
 from tests.lab import hosts
 from tests.lab.lab import Lab
@@ -10,22 +12,50 @@ from tests.lab import services
 
 
 @contextlib.contextmanager
-def lab_for_bench(folder, progress):
+def lab_for_bench(folder, progress, storage='ceph', virt='libvirt'):
     """The lab that is up in a folder, and is left up; or, of None, one for as long as this."""
     if folder is not None:
         yield Lab.load(folder)
         return
     with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
-        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage='ceph',
-                     virt='libvirt')
+        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage=storage,
+                     virt=virt)
         try:
             yield lab
         finally:
             lab.down(wipe=True, progress=progress)
 
 
+def empty(lab):
+    """Of a lab without Ceph: all services and hosts on, no server.
+
+    What runs beside it, and might act meanwhile, is to be ended before.
+    """
+    _start(lab, [name for name in services.NAMES if name in lab.state.processes])
+    cloud = lab.cloud()
+    down = [host for host in lab.hosts if not lab.alive(host) or _out_of_service(lab, host)]
+    # Servers first: a host is only taken back when its evacuations are cleaned up.
+    for host in down:
+        if not lab.alive(host):
+            lab.start_host(host)
+    cloud.delete_all()
+    for host in down:
+        lab.bring_back(host)
+
+
+def forget_rows(url):
+    """Empty a database of the service's: no tables are left in it."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        tables = sa.inspect(connection).get_table_names()
+        connection.execute(sa.text('SET FOREIGN_KEY_CHECKS = 0'))
+        for table in tables:
+            connection.execute(sa.text(f'DROP TABLE `{table}`'))
+    engine.dispose()
+
+
 def freshen(lab):
-    """All services and hosts on, no server, no volume, nothing fenced, storage clean."""
+    """Of a lab with Ceph and libvirt: the same, and no volume, nothing fenced, storage clean."""
     lab.network.lose(0)
     for name in ('watch', *lab.hosts):
         lab.join(name)

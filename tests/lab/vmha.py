@@ -167,13 +167,17 @@ class Vmha:
         messaging.publish_host_down(self.conf(), host, reason, source)
 
     # -- the engine -----------------------------------------------------------------------------
-    def start_engine(self, timeout=60):
+    def start_engine(self, timeout=60, wait=True):
         """Start vmha-engine, and wait until it leads, has read the cloud and parked the spares.
+
+        :param wait: False: do not, as in the middle of a recovery, which needs the spares
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
         said, since = _follow(self.log_file), _now()
         self._spawn(ENGINE, self.command('engine'), self.environment(), self.log_file)
+        if not wait:
+            return
         store = self.store()
 
         self._wait_ready(ENGINE, lambda: (
