@@ -29,7 +29,7 @@ class Cases:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         partial = self._path(name).with_suffix('.partial')
-        partial.write_text(json.dumps(case, indent=1) + '\n', encoding='utf-8')
+        partial.write_text(json.dumps(case, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
         partial.replace(self._path(name))
 
     def all(self):
@@ -63,8 +63,9 @@ def _is_trouble(change):
         return change.state in ('unsure', 'failed') or (
             change.state == 'unplaced' and 'another node' in change.text) or (
             change.state == 'waiting' and 'not sent' in change.text)
-    if change.kind == 'journal':        # that the only spare is taken is no trouble
-        return change.state in ('warning', 'error') and 'no spare' not in change.text
+    if change.kind == 'journal':        # that the only spare is taken, and a dead host out
+        return change.state in ('warning', 'error') and not any(
+            usual in change.text for usual in ('no spare', 'stays out'))
     return (change.kind, change.state) in (('recovery', 'held'), ('step', 'failed'))
 
 

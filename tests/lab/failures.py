@@ -1,13 +1,15 @@
-"""The tables in the documents: of what fails, and of how fast that is found.
+"""The tables in the documents: of what fails, of how fast that is found, of faults in a recovery.
 
 The first is made of rows that tests append to a file, the second of a report of
-`bench_detection`.
+`bench_detection`, the others of cases: see `fault_tables`.
 """
 
 import dataclasses
 import json
 import os
 import pathlib
+
+from tests.lab import cases
 
 #: Names the file that rows are appended to; without it they are kept nowhere.
 VARIABLE = 'VMHA_FAILURES'
@@ -50,10 +52,24 @@ def load(path):
 
 
 def text(path):
-    """The table of a file, whichever it is, in reStructuredText."""
-    if isinstance(found := json.loads(pathlib.Path(path).read_text(encoding='utf-8')), dict):
+    """The table of a file, or of a folder of cases, whichever it is, in reStructuredText."""
+    path = pathlib.Path(path)
+    found = cases.Cases(path).all() if path.is_dir() else json.loads(
+        path.read_text(encoding='utf-8'))
+    if isinstance(found, dict):
         return speeds(found)
-    return table(load(path))
+    if 'fault' not in found[0]:
+        return table(load(path))
+    from tests.lab import fault_tables      # which needs more than the lab itself does
+    if 'call' in found[0]:
+        return _table((16, 12, 24, 12, 26, 10), *fault_tables.calls(found))
+    return _table((30, 10, 10, 10, 10, 10, 10, 10), *fault_tables.summary(found)) + (
+        '\n' + _table((20, 22, 34, 6, 6, 12), *fault_tables.moments(found)))
+
+
+def gathered(folder):
+    """The cases of a folder as one file."""
+    return json.dumps(cases.Cases(folder).all(), indent=1, ensure_ascii=False) + '\n'
 
 
 def table(rows):

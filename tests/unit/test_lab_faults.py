@@ -1,0 +1,144 @@
+"""What the lab makes of faults in a recovery, as far as it goes without one."""
+
+import datetime
+import json
+import pathlib
+import tempfile
+import types
+import unittest
+
+from tests.lab import cases
+from tests.lab import failures
+from tests.lab import fault_proxy
+from tests.lab import fault_tables
+from tests.lab import faults
+from tests.lab import survival
+from tests.lab import watch
+
+FIGURES = pathlib.Path(__file__).resolve().parents[2] / 'doc' / 'source' / '_figures'
+NOW = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc)
+CASE = {'fault': 'rabbitmq', 'moment': 'one has moved + 0.50 s', 'where': 'moving, 1 of 4 moved',
+        'servers': 4, 'recovered': 3, 'named': ['it is full'], 'lost': 0, 'doubled': 0, 'terms': 0,
+        'seen': [], 'seconds': 15.0, 'seconds_without_fault': 10.5, 'problems': []}
+CALL = {'call': 'evacuate', 'fault': '502', 'times': 'once', 'struck': 1, 'answer': 'looked for',
+        'seen': ['outcome unknown'], 'seconds': 35.2}
+
+
+def changes(*found):
+    return [watch.Change(NOW, kind, 'x', state, text) for kind, state, text in found]
+
+
+class MomentTest(unittest.TestCase):
+    def test_ten_moments_are_at_ten_marks_and_can_be_met_again(self):
+        for name in faults.FAULTS:
+            found = [faults.moment(name, number, '1') for number in range(10)]
+            self.assertEqual(10, len({one.mark for one in found}))
+            self.assertEqual(found, [faults.moment(name, number, '1') for number in range(10)])
+            self.assertNotEqual(found, [faults.moment(name, n, '2') for n in range(10)])
+            self.assertLess(max(one.delay for one in found), faults.DELAY)
+
+    def test_a_mark_that_has_passed_is_passed(self):
+        step = types.SimpleNamespace
+        move = types.SimpleNamespace(intent_at=NOW, accepted_at=NOW, ended_at=NOW)
+        end = faults.Progress(object(), object(), tuple(
+            step(kind=kind) for kind in ('fence', 'force_down', 'disable', 'enable_spare')),
+            (move,) * 4)
+        self.assertTrue(all(passed(end) for passed in faults.MARKS.values()))
+        self.assertEqual(['the report is sent'], [
+            mark for mark, passed in faults.MARKS.items() if passed(faults.Progress())])
+
+
+class TwiceTest(unittest.TestCase):
+    def test_what_counts_as_twice(self):
+        for statuses, attempts, wanted in (
+                ([], 0, False), (['done'], 1, False), (['done'], 0, False),
+                (['failed', 'done'], 2, False), (['done', 'completed'], 2, True),
+                (['accepted', 'done'], 2, True), (['error', 'done'], 1, True)):
+            self.assertEqual(wanted, survival.twice(statuses, attempts), statuses)
+
+
+class WordsTest(unittest.TestCase):
+    def test_only_what_is_no_part_of_a_recovery_without_a_fault(self):
+        self.assertEqual([], cases.troubles(changes(
+            ('move', 'waiting', 'for c4: chosen'), ('move', 'moved', 'active on c4'),
+            ('recovery', 'moving', '4 instances'), ('step', 'done', 'force_down'),
+            ('journal', 'info', 'pace'), ('journal', 'warning', 'no spare is free'),
+            ('journal', 'warning', 'c1 stays out: it is off'))))
+
+    def test_each_once_and_without_ids(self):
+        ident = '6d1f4c3e-0a53-4c8e-9d0b-5f8f2f7b7e01'
+        self.assertEqual(['held: Nova is away', 'lost …'], cases.troubles(changes(
+            ('recovery', 'held', 'Nova is away'), ('move', 'unsure', f'lost {ident}'),
+            ('move', 'unsure', f'lost {ident}'))))
+
+    def test_the_strongest_answer_counts(self):
+        said = [('step', 'failed', 'x'), ('move', 'unsure', 'x'),
+                ('move', 'unplaced', 'another node is looked for'), ('move', 'failed', 'x')]
+        self.assertEqual(['retried', 'looked for', 'decided again', 'named'],
+                         [cases.answer(changes(*said[:n + 1])) for n in range(4)])
+
+
+class CasesTest(unittest.TestCase):
+    def test_what_is_done_is_not_done_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            kept = cases.Cases(pathlib.Path(folder) / 'new')
+            self.assertFalse(kept.done('evacuate', '502, done', 1))
+            kept.keep(CALL, 'evacuate', '502, done', 1)
+            kept.keep(CASE, 'evacuate', '502', 1)
+            self.assertTrue(kept.done('evacuate', '502, done', 1))
+            self.assertEqual([CASE, CALL], sorted(kept.all(), key=len, reverse=True))
+
+    def test_nobody_asked_for_a_folder(self):
+        kept = cases.Cases()
+        kept.keep(CASE, 'x')
+        self.assertFalse(kept.done('x'))
+
+
+class TablesTest(unittest.TestCase):
+    def shown(self, *found):
+        with tempfile.TemporaryDirectory() as folder:
+            for number, case in enumerate(found):
+                cases.Cases(folder).keep(case, number)
+            path = pathlib.Path(folder, 'gathered')
+            path.write_text(failures.gathered(folder), encoding='utf-8')
+            self.assertEqual(list(found), json.loads(path.read_text(encoding='utf-8')))
+            self.assertEqual(failures.text(folder), failures.text(path))
+            return failures.text(folder)
+
+    def test_faults_of_a_call_with_the_same_answer_are_one_row(self):
+        other = {**CALL, 'fault': '504', 'seconds': 12.0}
+        self.assertEqual(
+            [('evacuate', 'once', '502; 504', 'looked for', 'outcome unknown', '12 to 35')],
+            fault_tables.calls([other, CALL])[1])
+        self.assertIn('   * - evacuate\n     - once\n     - 502\n', self.shown(CALL))
+
+    def test_a_fault_that_has_met_no_call_says_so(self):
+        row, = fault_tables.calls([{**CALL, 'struck': 0}])[1]
+        self.assertEqual('did not come in this recovery', row[3])
+
+    def test_moments_of_a_fault(self):
+        lost = {**CASE, 'lost': 1, 'recovered': 2, 'seconds': None}
+        what = faults.FAULTS['rabbitmq'].what
+        self.assertEqual([(what, 2, 5, 2, 1, 0, '4.5 s', '4.5 s')],
+                         fault_tables.summary([CASE, lost])[1])
+        self.assertEqual(
+            (what, 'one has moved + 0.50 s: moving, 1 of 4 moved',
+             '3 of 4 recovered; named: it is full', 0, 0, '15.0 s; 10.5 s'),
+            fault_tables.moments([CASE])[1][0])
+        self.assertEqual(2, self.shown(CASE).count('list-table'))
+
+    def test_the_documents_have_the_tables_of_the_figures_beside_them(self):
+        for name in ('faults', 'calls'):
+            self.assertEqual(failures.text(FIGURES / f'{name}.json'),
+                             (FIGURES / f'{name}.inc').read_text(encoding='utf-8'))
+
+
+class ProxyTest(unittest.TestCase):
+    def test_whichever_call_comes(self):
+        proxy = fault_proxy.FaultProxy('http://127.0.0.1:1')
+        self.addCleanup(proxy.close)
+        proxy.fail(None, 'expired token')
+        self.assertIsNone(proxy.fault('GET', '/', b''))
+        self.assertEqual('expired token', proxy.fault('GET', '/v2.1/os-services', b''))
+        self.assertIsNone(proxy.fault('GET', '/v2.1/os-services', b''))
+        self.assertEqual([('list services', 'expired token')], proxy.struck)
