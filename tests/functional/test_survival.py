@@ -1,4 +1,4 @@
-"""A part of the cloud is killed in the middle of a recovery: everybody is recovered, once, or named.
+"""A part of the cloud is killed in the middle of a recovery: all are recovered, once, or named.
 
 One moment of each fault; another one with VMHA_SEED. All of them, by hand: ``bench faults``.
 """
@@ -33,11 +33,14 @@ class SurvivalTest(unittest.TestCase):
         case = self.survive(name, number)
         self.assertEqual([], case['named'], case)
 
-    def test_the_engine(self):
+    def test_the_only_engine(self):
         self.all_recovered('engine')
 
-    def test_the_engine_at_another_moment(self):
-        self.all_recovered('engine', 1)
+    def test_the_engine_that_leads(self):
+        self.all_recovered('leader')
+
+    def test_the_engine_that_waits(self):
+        self.all_recovered('follower')
 
     def test_rabbitmq(self):
         self.survive('rabbitmq')

@@ -7,10 +7,10 @@ Both are drawn from a seed, so that a moment can be met again.
 import dataclasses
 import random
 
-from tests.lab import vmha
-
 #: The longest delay after a mark, in seconds.
 DELAY = 1.0
+#: The engine that leads, and the one that waits.
+LEADER, FOLLOWER = 'the leader', 'the follower'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,23 +19,28 @@ class Fault:
 
     :ivar name: short, on one line of a shell
     :ivar what: in words, for the documents
-    :ivar service: what gets a SIGKILL; '': Keystone answers slowly instead
+    :ivar service: what gets a SIGKILL, a service of the lab, LEADER or FOLLOWER; '': Keystone
+        answers slowly instead
     :ivar away: seconds until it is started again
+    :ivar engines: how many there are
     """
 
     name: str
     what: str
     service: str
     away: float
+    engines: int = 1
 
 
-def _killed(name, what, service, away=5):
-    return Fault(name, f'kill -9 of {what}, started again after {away} s', service, away)
+def _killed(name, what, service, away=5, **values):
+    return Fault(name, f'kill -9 of {what}, started again after {away} s', service, away, **values)
 
 
 #: All of them, by name.
 FAULTS = {fault.name: fault for fault in (
-    _killed('engine', 'the engine that leads', vmha.ENGINE, 3),
+    _killed('engine', 'the only engine', LEADER, 3),
+    _killed('leader', 'the engine that leads, while another one waits', LEADER, engines=2),
+    _killed('follower', 'the engine that waits, while another one leads', FOLLOWER, engines=2),
     _killed('rabbitmq', 'RabbitMQ', 'rabbitmq'),
     _killed('mariadb', 'the database, our own on it as well', 'mariadb'),
     _killed('nova-api', 'nova-api', 'nova-api'),

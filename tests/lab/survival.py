@@ -29,6 +29,7 @@ from vmha_nova import marks
 
 SOURCE, SPARE = 'compute1', 'compute4'
 SERVERS, STOPPED = 4, 1
+ENGINES = vmha.ENGINE, f'{vmha.ENGINE}-2'
 SLOW = 7.0                              # seconds that Keystone takes then
 FINISHED, BROKEN = ('done', 'completed'), ('failed', 'error', 'cancelled')
 _OVER = 300                             # seconds: a recovery, with anything in its way
@@ -55,7 +56,8 @@ class Ground:
         self.vmha = vmha.Vmha(lab)
         self.nova = self.keystone = self.store = None
         self.without = None
-        self._dirty = True
+        self._engines = 0               # that run; 0: what is there is to be cleaned first
+        self._killed = None             # the engine that was
 
     # -- before and after -----------------------------------------------------------------------
     def begin(self):
@@ -67,28 +69,31 @@ class Ground:
 
     def end(self):
         """Leave the lab as it came up."""
-        self._kill_engine()
+        self._kill_engines()
         fresh.empty(self.lab)
         fault_proxy.lead(self.lab)
         for proxy in (self.nova, self.keystone):
             proxy.close()
 
-    def _clean(self):
-        """Begin anew: no rows, no servers, all in service, a new engine."""
-        self._kill_engine()
+    def _clean(self, engines):
+        """Begin anew: no rows, no servers, all in service, new engines."""
+        self._kill_engines()
         fresh.empty(self.lab)
         self.vmha.configure({
-            **SETTINGS, 'service_credentials.auth_url': f'{self.keystone.url}/v3'}, 'mariadb')
+            **SETTINGS, 'service_credentials.auth_url': f'{self.keystone.url}/v3',
+            'coordination.backend_url': f'file://{self.lab.state.data}/vmha-locks'}, 'mariadb')
         self.store = self.vmha.store()
         fresh.forget_rows(self.lab.urls['vmha_database_url'])
         self.store.upgrade()
         self.store.set_mark(SPARE, spare=True)
-        self.vmha.start_engine()
-        self._dirty = False
+        for name, until in zip(ENGINES[:engines], ('leads', 'waits'), strict=False):
+            self.vmha.start_engine(name=name, until=until)
+        self._engines = engines
 
-    def _kill_engine(self):
-        with contextlib.suppress(LabError):         # never started
-            self.vmha.kill_engine()
+    def _kill_engines(self):
+        for name in ENGINES:
+            with contextlib.suppress(LabError):     # never started
+                self.vmha.kill_engine(name)
 
     # -- one case -------------------------------------------------------------------------------
     def case(self, fault=None, moment=None):
@@ -96,31 +101,34 @@ class Ground:
 
         :raises LabError: the lab itself is not as it should be
         """
-        if self._dirty:
-            self._clean()
-        self._dirty = True              # whatever comes: what ends well says so
-        one = Case(self, fault, moment)
-        found = one.run()
+        engines = fault.engines if fault else 1
+        if self._engines != engines:
+            self._clean(engines)
+        self._engines = 0               # whatever comes: what ends well says so
+        found = Case(self, fault, moment).run()
         if fault is None and not found['problems']:
             self.without = found['seconds']
-        self._dirty = bool(found['problems'] or found['named'])
-        if not self._dirty:
+        if not found['problems'] and not found['named']:
             self.cloud.delete_all()
+            self._engines = engines
         return found
 
     def strike(self, fault):
         """Have it go wrong."""
-        if not fault.service:
-            self.nova.fail(None, 'expired token')
-        elif fault.service == vmha.ENGINE:
-            self.vmha.kill_engine()
-        else:
+        if fault.service in (faults.LEADER, faults.FOLLOWER):
+            leads = fault.service == faults.LEADER
+            self._killed, = [name for name in ENGINES[:fault.engines]
+                             if self.vmha.leads(name) == leads]
+            self.vmha.kill_engine(self._killed)
+        elif fault.service:
             self.lab.kill(fault.service)
+        else:
+            self.nova.fail(None, 'expired token')
 
     def heal(self, fault):
-        """Start again what was killed, and wait until it serves."""
-        if fault.service == vmha.ENGINE:
-            self.vmha.start_engine(wait=False)
+        """Start again what was killed; a service of the lab serves when this returns."""
+        if fault.service in (faults.LEADER, faults.FOLLOWER):
+            self.vmha.start_engine(name=self._killed, until=None)
         elif fault.service:
             self.lab.start(fault.service)
 

@@ -167,22 +167,25 @@ class Vmha:
         messaging.publish_host_down(self.conf(), host, reason, source)
 
     # -- the engine -----------------------------------------------------------------------------
-    def start_engine(self, timeout=60, wait=True):
+    def start_engine(self, timeout=60, name=ENGINE, until='leads'):
         """Start vmha-engine, and wait until it leads, has read the cloud and parked the spares.
 
-        :param wait: False: do not, as in the middle of a recovery, which needs the spares
-
+        :param name: of the process, where there are several; each has a log of this name
+        :param until: ``waits``: for the lock, which another one has; None: wait for nothing, as
+            in the middle of a recovery, which needs the spares
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
-        said, since = _follow(self.log_file), _now()
-        self._spawn(ENGINE, self.command('engine'), self.environment(), self.log_file)
-        if not wait:
-            return
+        log = self.lab.log / f'{name}.log'
+        said, since = _follow(log), _now()
+        own = self.conf_file.with_name(f'{name}.conf')
+        write(own, {'DEFAULT': {'log_file': log}})
+        self._spawn(name, [*self.command('engine'), '--config-file', str(own)],
+                    self.environment(), log)
         store = self.store()
-
-        self._wait_ready(ENGINE, lambda: (
-            ' leads with term ' in said() and self._has_looked(store, since)),
-            self.log_file, timeout)
+        ready = {'leads': lambda: ' leads with term ' in said() and self._has_looked(store, since),
+                 'waits': lambda: 'does not lead' in said()}
+        if until is not None:
+            self._wait_ready(name, ready[until], log, timeout)
 
     def _has_looked(self, store, since):
         """Whether the engine shows by what it did that it knows the cloud."""
@@ -201,9 +204,15 @@ class Vmha:
         """
         self._stop(ENGINE, self.log_file, timeout)
 
-    def kill_engine(self):
-        """SIGKILL the engine with all its processes."""
-        process.kill(self._recorded(ENGINE), self.lab.state.mark)
+    def kill_engine(self, name=ENGINE):
+        """SIGKILL an engine with all its processes."""
+        process.kill(self._recorded(name), self.lab.state.mark)
+
+    def leads(self, name):
+        """Whether the engine of that name leads, or was the last that did."""
+        leader = self.store().leader()
+        pids = process.members(self._recorded(name), self.lab.state.mark)
+        return leader is not None and leader.holder.rpartition(':')[2] in map(str, pids)
 
     def engine_alive(self):
         """Whether the engine runs."""
