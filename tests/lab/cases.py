@@ -10,6 +10,11 @@ import re
 #: Characters of what was seen that a case keeps.
 _LONG = 300
 _ID = re.compile(r'\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b')
+# Addresses differ from lab to lab; what follows these words is how long the library waits, or SQL.
+_ADDRESS = re.compile(r"127\.0\.0\.1'?:\d+|'127\.0\.0\.1'")
+_MORE = re.compile(r'(: (vmha_nova|\w+(\.\w+)*Error)\b|\. Trying again| \(Background on).*')
+_LOGGED = re.compile(r'^\S+ \S+ \d+ (?:WARNING|ERROR|CRITICAL) \S+ (?:\[[^]]*\] ){1,2}(.+)', re.M)
+_USUAL = ('no spare', 'stays out', 'is taken for dead')
 _PLAIN = re.compile(r'[^A-Za-z0-9.]+')
 
 
@@ -42,19 +47,20 @@ class Cases:
         return self.folder / f'{"--".join(plain)}.json'
 
 
-def troubles(changes):
+def troubles(changes, log=''):
     """What went wrong, in the service's own words: texts, the first of each only.
 
     :param changes: watch.Changes, oldest first
+    :param log: what the engine has logged meanwhile
     """
-    found = []
-    for change in changes:
-        if _is_trouble(change):
-            text = _ID.sub('…', change.text)[:_LONG]
-            text = text if change.kind in ('move', 'journal') else f'{change.state}: {text}'
-            if text not in found:
-                found.append(text)
-    return found
+    rows = [change.text if change.kind in ('move', 'journal') else f'{change.state}: {change.text}'
+            for change in changes if _is_trouble(change)]
+    lines = [line for line in _LOGGED.findall(log) if not any(u in line for u in _USUAL)]
+    return list(dict.fromkeys(_short(text) for text in [*rows, *lines]))
+
+
+def _short(text):
+    return _ADDRESS.sub('…', _ID.sub('…', _MORE.sub('', text)))[:_LONG]
 
 
 def _is_trouble(change):
@@ -64,8 +70,7 @@ def _is_trouble(change):
             change.state == 'unplaced' and 'another node' in change.text) or (
             change.state == 'waiting' and 'not sent' in change.text)
     if change.kind == 'journal':        # that the only spare is taken, and a dead host out
-        return change.state in ('warning', 'error') and not any(
-            usual in change.text for usual in ('no spare', 'stays out'))
+        return change.state in ('warning', 'error') and not any(u in change.text for u in _USUAL)
     return (change.kind, change.state) in (('recovery', 'held'), ('step', 'failed'))
 
 

@@ -38,7 +38,6 @@ _LOOK = 0.02                            # between looks for a moment
 SETTINGS = {
     # Longer than Nova's own patience in the lab, 20 s; what Nova has lost is named after this.
     'recovery.quiet_period': 25, 'recovery.move_timeout': 120,
-    'service_credentials.interface': 'admin',
     # The host fails again and again here, and that is no reason to wait.
     'return.stable_for': 3, 'return.flap_window': 0, 'storm.max_rate': 0,
 }
@@ -56,12 +55,12 @@ class Ground:
         self.vmha = vmha.Vmha(lab)
         self.nova = self.keystone = self.store = None
         self.without = None
-        self._engines = 0               # that run; 0: what is there is to be cleaned first
+        self._ready = None              # for (so many engines, calls through the proxies or not)
         self._killed = None             # the engine that was
 
     # -- before and after -----------------------------------------------------------------------
     def begin(self):
-        """Lead the service's calls through proxies. Whoever calls this calls `end`."""
+        """Set up the proxies that some faults take. Whoever calls this calls `end`."""
         urls = self.lab.urls
         self.nova = fault_proxy.FaultProxy(urls['compute_url'])
         self.keystone = fault_proxy.FaultProxy(urls['auth_url'])
@@ -75,20 +74,22 @@ class Ground:
         for proxy in (self.nova, self.keystone):
             proxy.close()
 
-    def _clean(self, engines):
+    def _clean(self, engines, proxied):
         """Begin anew: no rows, no servers, all in service, new engines."""
         self._kill_engines()
         fresh.empty(self.lab)
-        self.vmha.configure({
-            **SETTINGS, 'service_credentials.auth_url': f'{self.keystone.url}/v3',
-            'coordination.backend_url': f'file://{self.lab.state.data}/vmha-locks'}, 'mariadb')
+        settings = {**SETTINGS,
+                    'coordination.backend_url': f'file://{self.lab.state.data}/vmha-locks'}
+        if proxied:
+            settings['service_credentials.auth_url'] = f'{self.keystone.url}/v3'
+            settings['service_credentials.interface'] = 'admin'
+        self.vmha.configure(settings, 'mariadb')
         self.store = self.vmha.store()
         fresh.forget_rows(self.lab.urls['vmha_database_url'])
         self.store.upgrade()
         self.store.set_mark(SPARE, spare=True)
         for name, until in zip(ENGINES[:engines], ('leads', 'waits'), strict=False):
             self.vmha.start_engine(name=name, until=until)
-        self._engines = engines
 
     def _kill_engines(self):
         for name in ENGINES:
@@ -101,16 +102,16 @@ class Ground:
 
         :raises LabError: the lab itself is not as it should be
         """
-        engines = fault.engines if fault else 1
-        if self._engines != engines:
-            self._clean(engines)
-        self._engines = 0               # whatever comes: what ends well says so
+        kind = (fault.engines, not fault.service) if fault else (1, False)
+        if self._ready != kind:
+            self._clean(*kind)
+        self._ready = None              # whatever comes: what ends well says so
         found = Case(self, fault, moment).run()
         if fault is None and not found['problems']:
             self.without = found['seconds']
         if not found['problems'] and not found['named']:
             self.cloud.delete_all()
-            self._engines = engines
+            self._ready = kind
         return found
 
     def strike(self, fault):
@@ -148,6 +149,7 @@ class Case:
         term = self.store.leader().term
         slow = self.fault is not None and not self.fault.service
         self.ground.keystone.delay = SLOW if slow else 0.0
+        said = [vmha.follow(self.lab.log / f'{name}.log') for name in ENGINES]
         self.lab.kill_host(SOURCE)
         begin = time.monotonic()
         self.ground.vmha.publish_host_down(SOURCE, 'power cord pulled', 'test')
@@ -167,7 +169,7 @@ class Case:
         return {
             'fault': self.fault.name if self.fault else '', **struck, **servers,
             'state': recovery.state if recovery else '',
-            'seen': cases.troubles(observer.changes),
+            'seen': cases.troubles(observer.changes, ''.join(log() for log in said)),
             'terms': self.store.leader().term - term,
             'seconds': took and round(took, 1), 'seconds_without_fault': self.ground.without,
             'problems': self.problems}

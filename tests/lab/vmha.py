@@ -176,7 +176,7 @@ class Vmha:
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
         log = self.lab.log / f'{name}.log'
-        said, since = _follow(log), _now()
+        said, since = follow(log), _now()
         own = self.conf_file.with_name(f'{name}.conf')
         write(own, {'DEFAULT': {'log_file': log}})
         self._spawn(name, [*self.command('engine'), '--config-file', str(own)],
@@ -224,7 +224,7 @@ class Vmha:
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
-        said = _follow(self.monitor_log)
+        said = follow(self.monitor_log)
         own = self.conf_file.with_name('vmha-monitor.conf')
         write(own, {'DEFAULT': {'log_file': self.monitor_log}})
         self._spawn(MONITOR, [*self.lab.network.exec_prefix('watch'), *self.command('monitor'),
@@ -332,7 +332,7 @@ class Vmha:
         return services.environment(self.lab.state, extra)
 
 
-def _follow(log):
+def follow(log):
     """A function that answers with what is written to a log from now on."""
     begin = log.stat().st_size if log.exists() else 0
 

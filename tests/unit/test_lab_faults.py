@@ -71,6 +71,20 @@ class WordsTest(unittest.TestCase):
             ('recovery', 'held', 'Nova is away'), ('move', 'unsure', f'lost {ident}'),
             ('move', 'unsure', f'lost {ident}'))))
 
+    def test_what_was_logged_without_what_differs_from_run_to_run(self):
+        self.assertEqual(
+            ["nothing is done while database: Can't connect to …",
+             'AMQP server on … is unreachable'], cases.troubles([], """
+2026-03-01 12:00:01.500 7 INFO vmha_nova.engine [-] vm:7 leads with term 2
+2026-03-01 12:00:01.600 7 WARNING vmha_nova.engine [-] c1 is taken for dead: no heartbeat
+2026-03-01 12:00:02.000 7 ERROR vmha_nova.engine [-] nothing is done while database: \
+Can't connect to '127.0.0.1': vmha_nova.exception.StoreUnavailable: database
+2026-03-01 12:00:02.1 7 ERROR oslo.messaging [-] [4] AMQP server on 127.0.0.1:2108 is unreachable\
+. Trying again in 2 seconds
+2026-03-01 12:00:04.1 7 ERROR oslo.messaging [-] [5] AMQP server on 127.0.0.1:2108 is unreachable\
+. Trying again in 4 seconds
+"""))
+
     def test_the_strongest_answer_counts(self):
         said = [('step', 'failed', 'x'), ('move', 'unsure', 'x'),
                 ('move', 'unplaced', 'another node is looked for'), ('move', 'failed', 'x')]
