@@ -5,6 +5,7 @@ test_faults.py``), and something that is killed (``bench faults``).
 """
 
 import itertools
+import re
 import statistics
 
 from tests.lab import fault_proxy
@@ -31,8 +32,8 @@ def calls(found):
     for (times, call, said), same in itertools.groupby(sorted(found, key=place), key):
         same = list(same)
         words = next((text for case in same for text in case['seen']), '')
-        rows.append((call, _TIMES[times], '; '.join(case['fault'] for case in same), said, words,
-                     _span(case['seconds'] for case in same)))
+        rows.append((call, _TIMES[times], '; '.join(case['fault'] for case in same), said,
+                     _plain(words), _span(case['seconds'] for case in same)))
     return ('call', 'how often', 'fault', 'answer', 'in its own words', 'recovery, in seconds'
             ), rows
 
@@ -68,7 +69,12 @@ def _seen(case):
     words = [f'{case["recovered"]} of {case["servers"]} recovered',
              *[f'named: {reason}' for reason in case['named'][:1]],
              *['another term'] * bool(case['terms'])]
-    return '; '.join([*words, *case['seen'][:1]] if not case['named'] else words)
+    return _plain('; '.join([*words, *case['seen'][:1]] if not case['named'] else words))
+
+
+def _plain(words):
+    """Somebody else's words, none of which means anything in reStructuredText."""
+    return re.sub(r'([\\`*|]|_(?!\w))', r'\\\1', words)
 
 
 def _took(case):

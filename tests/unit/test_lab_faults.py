@@ -14,9 +14,12 @@ from tests.lab import fault_tables
 from tests.lab import faults
 from tests.lab import survival
 from tests.lab import watch
+from vmha_nova import marks
+from vmha_nova import model
 
 FIGURES = pathlib.Path(__file__).resolve().parents[2] / 'doc' / 'source' / '_figures'
 NOW = datetime.datetime(2026, 3, 1, tzinfo=datetime.timezone.utc)
+BEFORE = {'a': 'ACTIVE', 'b': 'SHUTOFF'}
 CASE = {'fault': 'rabbitmq', 'moment': 'one has moved + 0.50 s', 'where': 'moving, 1 of 4 moved',
         'servers': 4, 'recovered': 3, 'named': ['it is full'], 'lost': 0, 'doubled': 0, 'terms': 0,
         'seen': [], 'seconds': 15.0, 'seconds_without_fault': 10.5, 'problems': []}
@@ -55,6 +58,73 @@ class TwiceTest(unittest.TestCase):
                 (['failed', 'done'], 2, False), (['done', 'completed'], 2, True),
                 (['accepted', 'done'], 2, True), (['error', 'done'], 1, True)):
             self.assertEqual(wanted, survival.twice(statuses, attempts), statuses)
+
+
+class VerifyTest(unittest.TestCase):
+    """A cloud after a recovery of two servers, in which all is as it must be, and then is not."""
+
+    def setUp(self):
+        super().setUp()
+        self.servers = {name: {
+            'id': name, 'status': status, 'OS-EXT-STS:task_state': None,
+            'OS-EXT-SRV-ATTR:host': 'compute4'} for name, status in BEFORE.items()}
+        self.records = [{'instance_uuid': name, 'status': 'done'} for name in BEFORE]
+        self.moves = {name: types.SimpleNamespace(
+            instance_id=name, state='moved', reason='', target='compute4', attempts=1)
+            for name in BEFORE}
+        self.services = {host: {'host': host, 'forced_down': False, 'status': 'enabled',
+                                'disabled_reason': None} for host in ('compute1', 'compute4')}
+        self.services['compute1'].update(
+            forced_down=True, status='disabled', disabled_reason='vmha: recovery r1')
+        self.services['compute4'].update(status='disabled', disabled_reason=marks.SPARE_REASON)
+        self.steps = [types.SimpleNamespace(kind='force_down', state='intended')]
+        self.marks = {'compute4': model.HostMark('compute4', spare=True, parked=True)}
+
+    def verified(self):
+        """What a Case says of it: its counts, and the problems."""
+        store = types.SimpleNamespace(
+            moves=lambda _id: list(self.moves.values()), marks=lambda: self.marks,
+            steps=lambda kind, subject: self.steps if subject == 'compute1' else [])
+        cloud = types.SimpleNamespace(
+            servers=lambda: list(self.servers.values()), services=lambda _binary: [
+                *self.services.values()], migrations=lambda *_, **__: self.records)
+        case = survival.Case(types.SimpleNamespace(
+            cloud=cloud, store=store, lab=types.SimpleNamespace(hosts=list(self.services))),
+            None, None)
+        found = case._verify(BEFORE, types.SimpleNamespace(id='r1'))
+        case._verify_owned(types.SimpleNamespace(id='r1'))
+        return found, case.problems
+
+    def test_all_is_well(self):
+        found, problems = self.verified()
+        self.assertEqual([], problems)
+        self.assertEqual((2, [], 0, 0), (found['recovered'], found['named'], found['lost'],
+                                         found['doubled']))
+
+    def test_a_server_that_is_named_is_not_lost(self):
+        self.moves['a'].state, self.moves['a'].reason = 'failed', 'it is full'
+        found, problems = self.verified()
+        self.assertEqual(([], ['it is full'], 1),
+                         (problems, found['named'], found['recovered']))
+
+    def test_each_thing_that_must_not_be(self):
+        def no_reason():
+            self.moves['a'].state = 'failed'
+        for wrong, words in (
+                (lambda: self.servers.pop('a'), 'Nova does not list it'),
+                (lambda: self.servers['a'].update(status='SHUTOFF'), 'lost: a, was ACTIVE'),
+                (lambda: self.servers['a'].update({'OS-EXT-SRV-ATTR:host': 'compute1'}), 'lost'),
+                (lambda: self.servers['a'].update({'OS-EXT-STS:task_state': 'x'}), 'lost'),
+                (lambda: self.moves.pop('a'), 'lost'), (no_reason, 'lost'),
+                (lambda: self.records.append(self.records[0]), 'evacuated twice: a'),
+                (lambda: self.steps.clear(), 'compute1 is forced down, and nobody owns that'),
+                (lambda: self.marks.clear(), 'compute4 is disabled'),
+                (lambda: self.services['compute1'].update(disabled_reason='mine'),
+                 'compute1 is disabled (mine), and nobody owns that')):
+            with self.subTest(words):
+                self.setUp()
+                wrong()
+                self.assertIn(words, '; '.join(self.verified()[1]))
 
 
 class WordsTest(unittest.TestCase):
