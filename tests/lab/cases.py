@@ -10,9 +10,10 @@ import re
 #: Characters of what was seen that a case keeps.
 _LONG = 300
 _ID = re.compile(r'\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b')
-# Addresses differ from lab to lab; what follows these words is how long the library waits, or SQL.
+# Addresses differ from lab to lab; what follows these words is what a library has to say of it.
 _ADDRESS = re.compile(r"127\.0\.0\.1'?:\d+|'127\.0\.0\.1'")
-_MORE = re.compile(r'(: (vmha_nova|\w+(\.\w+)*Error)\b|\. Trying again| \(Background on).*')
+_MORE = re.compile(r'(: (vmha_nova|HTTPConnectionPool|\w+(\.\w+)*Error)\b|\. Trying again|'
+                   r' \(Background on).*')
 _LOGGED = re.compile(r'^\S+ \S+ \d+ (?:WARNING|ERROR|CRITICAL) \S+ (?:\[[^]]*\] ){1,2}(.+)', re.M)
 _USUAL = ('no spare', 'stays out', 'is taken for dead')
 _PLAIN = re.compile(r'[^A-Za-z0-9.]+')
