@@ -57,10 +57,11 @@ def troubles(changes, log=''):
     rows = [change.text if change.kind in ('move', 'journal') else f'{change.state}: {change.text}'
             for change in changes if _is_trouble(change)]
     lines = [line for line in _LOGGED.findall(log) if not any(u in line for u in _USUAL)]
-    return list(dict.fromkeys(_short(text) for text in [*rows, *lines]))
+    return list(dict.fromkeys(short(text) for text in [*rows, *lines]))
 
 
-def _short(text):
+def short(text):
+    """A text without what differs from run to run, and without what libraries add to it."""
     return _ADDRESS.sub('…', _ID.sub('…', _MORE.sub('', text)))[:_LONG]
 
 

@@ -8,6 +8,7 @@ import itertools
 import re
 import statistics
 
+from tests.lab import cases
 from tests.lab import fault_proxy
 from tests.lab import faults
 
@@ -67,7 +68,7 @@ def moments(found):
 
 def _seen(case):
     words = [f'{case["recovered"]} of {case["servers"]} recovered',
-             *[f'named: {reason}' for reason in case['named'][:1]],
+             *[f'named: {cases.short(reason)}' for reason in case['named'][:1]],
              *['another term'] * bool(case['terms'])]
     return _plain('; '.join([*words, *case['seen'][:1]] if not case['named'] else words))
 
