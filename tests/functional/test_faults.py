@@ -12,6 +12,7 @@ import random
 from tests.functional import base
 from tests.lab import cases
 from tests.lab import fault_proxy
+from tests.lab import vmha
 from tests.lab import watch
 
 SAMPLE = 3
@@ -50,7 +51,7 @@ class FaultTest(base.LabTest):
         self.start()
         self.proxy.fail(call, fault, thing, times)
         rows = watch.Rows(self.store, self.SOURCE, datetime.datetime.now(datetime.timezone.utc))
-        changes = []
+        changes, said = [], vmha.follow(self.vmha.log_file)
         self.die()
 
         def over():
@@ -64,8 +65,8 @@ class FaultTest(base.LabTest):
         recovery = self.recovery()
         return {
             'call': call, 'fault': fault, 'times': 'once' if times else 'always',
-            'struck': len(self.proxy.struck), 'answer': cases.answer(changes),
-            'seen': cases.troubles(changes),
+            'struck': len(self.proxy.struck), 'answer': cases.answer(changes, said()),
+            'seen': cases.troubles(changes, said()),
             'seconds': round((recovery.ended_at - recovery.reported_at).total_seconds(), 1)}
 
     def again(self):

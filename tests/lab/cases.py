@@ -76,10 +76,16 @@ def _is_trouble(change):
     return (change.kind, change.state) in (('recovery', 'held'), ('step', 'failed'))
 
 
-def answer(changes):
-    """What the service made of a fault: 'named', 'decided again', 'looked for' or 'retried'."""
+def answer(changes, log=''):
+    """What the service made of a fault: 'named', 'decided again', 'looked for' or 'retried'.
+
+    'looked for': nobody knew what Nova had made of a call, and Nova's lists told. That can be over
+    between two looks at the rows, but not in the log.
+    """
     states = {change.state for change in changes if change.kind == 'move'
               and _is_trouble(change)}
+    if 'outcome unknown' in log:
+        states.add('unsure')
     for state, word in (('failed', 'named'), ('unplaced', 'decided again'),
                         ('unsure', 'looked for')):
         if state in states:

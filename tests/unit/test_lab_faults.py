@@ -160,6 +160,7 @@ Can't connect to '127.0.0.1': vmha_nova.exception.StoreUnavailable: database
                 ('move', 'unplaced', 'another node is looked for'), ('move', 'failed', 'x')]
         self.assertEqual(['retried', 'looked for', 'decided again', 'named'],
                          [cases.answer(changes(*said[:n + 1])) for n in range(4)])
+        self.assertEqual('looked for', cases.answer([], 'evacuate vm-1: outcome unknown (504)'))
 
 
 class CasesTest(unittest.TestCase):
