@@ -357,7 +357,11 @@ class Engine:
 
     # -- spares and returned hosts --------------------------------------------------------------
     def keep_spares(self, view):
-        """Scheduling is off on every spare that no open recovery uses, and only there by us."""
+        """Scheduling is off on every spare that no open recovery uses, and only there by us.
+
+        A call that turns a spare the other way ends first: Nova may answer it minutes after it was
+        done, and what is noted of it then is to be true.
+        """
         pools = {node.pool for node in view.cluster.nodes.values()}
         self._tell_shortages(homecoming.shortages(view.cluster, view.out), pools)
         used = self._used_spares(view)
@@ -365,11 +369,14 @@ class Engine:
             if not node.spare or node.host in view.out:
                 continue                # one that failed is for its way back
             key = ('park', node.host)
-            if node.enabled and node.up and node.host not in used:
+            if node.enabled and node.up and node.host not in used and (
+                    not self.jobs.running(('enable', node.host))):
                 result = self.jobs.insist(key, self._park, node.host)
                 if result is not None and result.error:
                     self._say(key, f'spare {node.host} cannot be disabled: {result.error}',
                               logging.ERROR, node.host)
+            elif not node.enabled and not node.parked and self._parked_by_us(node):
+                self.store.keep_mark(self.term, node.host, parked=True)
             elif not node.enabled and not node.parked:
                 self._say(key, f'spare {node.host} is disabled by somebody else '
                           f'({node.disabled_reason or "no reason given"}) and cannot be used; '
@@ -377,7 +384,8 @@ class Engine:
                           node.host)
         for host, mark in view.marks.items():
             node = view.cluster.nodes.get(host)
-            if mark.parked and not mark.spare and node is not None and node.up:
+            if mark.parked and not mark.spare and node is not None and node.up and not any(
+                    self.jobs.running((kind, host)) for kind in ('park', 'enable')):
                 result = self.jobs.insist(('unpark', host), self._unpark, host)
                 if result is not None and result.error:
                     self._say(('unpark', host), f'{host} cannot be enabled: {result.error}',
@@ -404,6 +412,11 @@ class Engine:
             if recovery.ended_at is None:
                 used.update(m.target for m in self.store.moves(recovery.id))
         return used
+
+    def _parked_by_us(self, node):
+        """Whether a spare is disabled by a call of ours that Nova has done after a later one."""
+        return node.disabled_reason == marks.SPARE_REASON and bool(
+            self.store.steps(kind='park', subject=node.host))
 
     def _park(self, host):
         def act():

@@ -359,7 +359,8 @@ class Work:
         wanted = {m.target for m in rows if m.state == 'waiting'}
         for host in sorted(wanted):
             node = cluster.nodes.get(host)
-            if node is None or node.enabled or not node.parked or not node.up:
+            if node is None or node.enabled or not node.parked or not node.up or any(
+                    self.jobs.running((kind, host)) for kind in ('park', 'unpark')):
                 continue
             result = self.jobs.insist(('enable', host), self._enable, host, recovery.id)
             if result is not None and result.error:

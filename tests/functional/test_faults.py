@@ -1,15 +1,19 @@
 """Something goes wrong with the calls of a recovery to a real Nova: everybody is recovered, once.
 
 One call and one fault each: a sample, another one with VMHA_SEED; with VMHA_ALL=1 all there are.
-What was done is noted in the folder VMHA_FAULTS, if that is set, and is not done again.
+What came of each is kept in the folder VMHA_FAULTS, if that is set, and is not done again; the
+table in the documents is made of it.
 """
 
+import datetime
 import os
-import pathlib
 import random
 
 from tests.functional import base
+from tests.lab import cases
 from tests.lab import fault_proxy
+from tests.lab import vmha
+from tests.lab import watch
 
 SAMPLE = 3
 SEED = os.environ.get('VMHA_SEED', '1')
@@ -37,30 +41,33 @@ class FaultTest(base.LabTest):
 
     def setUp(self):
         super().setUp()
-        url = self.lab.urls['compute_url']
-        self.proxy = fault_proxy.FaultProxy(url)
+        self.proxy = fault_proxy.FaultProxy(self.lab.urls['compute_url'])
         self.addCleanup(self.proxy.close)
-        self.lead(self.proxy.url + url[url.index('/v2.1'):])
-        self.addCleanup(self.lead, url)
-
-    def lead(self, url):
-        """Have Keystone name another place for Nova."""
-        session, keystone = self.lab.session(), self.lab.urls['auth_url']
-        service, = session.get(f'{keystone}/services?type=compute').json()['services']
-        one, = session.get(f'{keystone}/endpoints?interface=admin&service_id={service["id"]}'
-                           ).json()['endpoints']
-        session.patch(f'{keystone}/endpoints/{one["id"]}', json={'endpoint': {'url': url}})
+        fault_proxy.lead(self.lab, self.proxy.url)
+        self.addCleanup(fault_proxy.lead, self.lab)
 
     def recover(self, call, fault, thing=None, times=1):
         """Let compute1 die while that goes wrong."""
         self.start()
         self.proxy.fail(call, fault, thing, times)
+        rows = watch.Rows(self.store, self.SOURCE, datetime.datetime.now(datetime.timezone.utc))
+        changes, said = [], vmha.follow(self.vmha.log_file)
         self.die()
-        self.wait_over(300)
+
+        def over():
+            changes.extend(rows.look())
+            return rows.over
+        self.wait('the recovery is over', over, 300)
         self.proxy.heal()
         # A list that was only made to keep the picture fresh may not come within a recovery.
         if call in fault_proxy.ACTS or call == 'list evacuations':
             self.assertIn((call, fault), self.proxy.struck)
+        recovery = self.recovery()
+        return {
+            'call': call, 'fault': fault, 'times': 'once' if times else 'always',
+            'struck': len(self.proxy.struck), 'answer': cases.answer(changes, said()),
+            'seen': cases.troubles(changes, said()),
+            'seconds': round((recovery.ended_at - recovery.reported_at).total_seconds(), 1)}
 
     def again(self):
         """A clean state for the next one."""
@@ -69,30 +76,29 @@ class FaultTest(base.LabTest):
         self._clean()
 
     def each(self, cells, one):
-        folder = os.environ.get('VMHA_FAULTS')
+        kept = cases.Cases(os.environ.get('VMHA_FAULTS'))
         for call, fault in chosen(cells):
-            done = folder and pathlib.Path(folder, f'{self._testMethodName}: {call}: {fault}')
-            if done and done.exists():
+            name = self._testMethodName, call, fault
+            if kept.done(*name):
                 continue
             with self.subTest(call=call, fault=fault, seed=SEED):
-                one(call, fault)
-                if done:
-                    done.touch()
+                kept.keep(one(call, fault), *name)
             self.again()
 
     def test_once(self):
         def one(call, fault):
             self.boot(4, stopped=1)
-            self.recover(call, fault)
+            case = self.recover(call, fault)
             _moves, records = self.assertRecovered()
             self.assertEqual(4, len(records), 'none twice')
+            return case
         self.each(ONCE, one)
 
     def test_for_ever_on_one_server(self):
         def one(call, fault):
             self.boot(4, stopped=0)
             bad = sorted(self.before)[0]
-            self.recover(call, fault, bad, None)
+            case = self.recover(call, fault, bad, None)
             moves = self.moves()
             records = self.cloud.migrations(self.SOURCE, migration_type='evacuation')
             mine = [r for r in records if r['instance_uuid'] in self.before]
@@ -104,9 +110,10 @@ class FaultTest(base.LabTest):
             # What Nova has done without its answer coming through is seen in its lists.
             if call == 'evacuate' and fault_proxy.FAULTS[fault][0]:
                 self.assertEqual('moved', moves[bad].state, moves[bad])
-                return
+                return case
             self.assertEqual('partial', self.recovery().state, self.state())
             self.assertEqual('failed', moves[bad].state, moves[bad])
             self.assertRegex(moves[bad].reason, 'calls (without an answer|that came to nothing)')
             self.assertNotIn(bad, {r['instance_uuid'] for r in mine})
+            return case
         self.each(FOR_EVER, one)

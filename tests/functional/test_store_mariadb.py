@@ -4,9 +4,8 @@ import threading
 import time
 import unittest
 
-import sqlalchemy as sa
-
 from tests.functional import base
+from tests.lab import fresh
 from tests.unit import api_case
 from tests.unit import test_api_pages
 from tests.unit import test_store
@@ -18,13 +17,7 @@ from vmha_nova import exception
 def emptied():
     """The URL of the lab's database, without tables."""
     url = base.the_lab().urls['vmha_database_url']
-    engine = sa.create_engine(url)
-    with engine.begin() as connection:
-        tables = sa.inspect(connection).get_table_names()
-        connection.execute(sa.text('SET FOREIGN_KEY_CHECKS = 0'))
-        for table in tables:
-            connection.execute(sa.text(f'DROP TABLE `{table}`'))
-    engine.dispose()
+    fresh.forget_rows(url)
     return url
 
 

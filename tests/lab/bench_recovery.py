@@ -61,7 +61,7 @@ def main(arguments=None):
     progress = Progress()
     runs = _kept(options.report)
     try:
-        with fresh.lab_for_bench(options.dir, progress, fake=True) as lab:
+        with fresh.lab_for_bench(options.dir, progress, 'none', 'fake') as lab:
             for _ in range(options.repeats):
                 for servers in options.servers:
                     for slow in options.slow:

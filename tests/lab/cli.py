@@ -142,11 +142,14 @@ def api(options):
 
 def table(options):
     """Print the table that the documents have, of what tests or a bench have written."""
-    print(failures.text(options.file), end='')
+    if options.json:
+        print(failures.gathered(options.file), end='')
+    else:
+        print(failures.text(options.file), end='')
 
 
 def bench(options):
-    """Measure something: recovery, clients, detection, fence, lists, scale; see README.rst."""
+    """Measure something: recovery, clients, detection, faults, fence, lists, scale."""
     return importlib.import_module(f'tests.lab.bench_{options.name}').main(options.rest)
 
 
@@ -258,11 +261,13 @@ def _parser():
     command(env).add_argument('--account', default='admin', choices=('admin', 'vmha', *CALLERS),
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
-    command(table).add_argument(
-        'file', help='that of $VMHA_FAILURES, or a report of `bench detection` or `scale`')
+    add = command(table).add_argument
+    add('file', help='that of $VMHA_FAILURES, a report of `bench detection` or `scale`, or a folder '
+                     'of cases as `bench faults` and $VMHA_FAULTS fill them')
+    add('--json', action='store_true', help='print what is in such a folder as one file')
     add = command(bench).add_argument
     add('name', nargs='?', default='recovery', help='what (default %(default)s)',
-        choices=('clients', 'detection', 'fence', 'lists', 'recovery', 'scale'))
+        choices=('clients', 'detection', 'faults', 'fence', 'lists', 'recovery', 'scale'))
     add('rest', nargs=argparse.REMAINDER, metavar='...', help='its own options')
     command(down).add_argument('--wipe', action='store_true', help='remove the folder, too')
     return parser

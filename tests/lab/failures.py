@@ -1,7 +1,7 @@
 """The tables in the documents: of what fails, how fast that is found, and what many hosts cost.
 
-The first is made of rows that tests append to a file, the others of reports of `bench_detection`
-and `bench_scale`.
+The first is made of rows that tests append to a file, others of reports of `bench_detection` and
+`bench_scale`, those of faults in a recovery of cases: see `fault_tables`.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import os
 import pathlib
 
 from tests.lab import bench_scale
+from tests.lab import cases
 
 #: Names the file that rows are appended to; without it they are kept nowhere.
 VARIABLE = 'VMHA_FAILURES'
@@ -52,10 +53,24 @@ def load(path):
 
 
 def text(path):
-    """The table of a file, whichever it is, in reStructuredText."""
-    if isinstance(found := json.loads(pathlib.Path(path).read_text(encoding='utf-8')), dict):
+    """The table of a file, or of a folder of cases, whichever it is, in reStructuredText."""
+    path = pathlib.Path(path)
+    found = cases.Cases(path).all() if path.is_dir() else json.loads(
+        path.read_text(encoding='utf-8'))
+    if isinstance(found, dict):
         return sizes(found) if 'clouds' in found else speeds(found)
-    return table(load(path))
+    if 'fault' not in found[0]:
+        return table(load(path))
+    from tests.lab import fault_tables      # which needs more than the lab itself does
+    if 'call' in found[0]:
+        return _table((16, 12, 24, 12, 26, 10), *fault_tables.calls(found))
+    return _table((30, 10, 10, 10, 10, 10, 10, 10), *fault_tables.summary(found)) + (
+        '\n' + _table((20, 22, 34, 6, 6, 12), *fault_tables.moments(found)))
+
+
+def gathered(folder):
+    """The cases of a folder as one file."""
+    return json.dumps(cases.Cases(folder).all(), indent=1, ensure_ascii=False) + '\n'
 
 
 def table(rows):

@@ -1,9 +1,12 @@
 """A proxy on loopback before Nova's API, in which a named fault happens to a named call.
 
 >>> proxy = FaultProxy('http://127.0.0.1:8774')
+>>> lead(lab, proxy.url)                                    # who uses the interface "admin"
 >>> proxy.fail('evacuate', '504')                           # the next one, once
 >>> proxy.fail('evacuate', 'reset', thing=server_id, times=None)     # those of one server, always
+>>> proxy.fail(None, 'expired token')                       # the next one, whichever it is
 >>> proxy.struck                                            # [(call, fault), …]
+>>> proxy.delay = 7.0                                       # seconds that every answer takes more
 >>> proxy.close()
 
 Everything else passes as it is. The Host header does, too, so that links in Nova's answers lead
@@ -58,11 +61,13 @@ class FaultProxy:
 
     :ivar url: where it listens
     :ivar struck: the faults that have happened: (call, fault)
+    :ivar delay: seconds before a request is passed on
     """
 
     def __init__(self, upstream):
         found = urllib.parse.urlsplit(upstream)
         self.upstream = found.hostname, found.port
+        self.delay = 0.0
         self.struck = []
         self.closing = threading.Event()
         self._faults, self._lock = [], threading.Lock()
@@ -74,8 +79,11 @@ class FaultProxy:
         self._thread.start()
 
     def fail(self, call, fault, thing=None, times=1):
-        """Have it happen so many times, None: always; ``thing``: only to calls about that id."""
-        if call not in CALLS or fault not in FAULTS:
+        """Have it happen so many times, None: always; ``thing``: only to calls about that id.
+
+        :param call: None: to whichever of CALLS comes
+        """
+        if call not in (*CALLS, None) or fault not in FAULTS:
             raise ValueError(f'{call}: {fault}')
         with self._lock:
             self._faults.append([call, fault, thing, times])
@@ -97,11 +105,22 @@ class FaultProxy:
         name, thing = recognise(method, target, body)
         with self._lock:
             for one in self._faults:
-                if one[0] == name and one[2] in (None, thing) and one[3] != 0:
+                if name and one[0] in (None, name) and one[2] in (None, thing) and one[3] != 0:
                     one[3] = one[3] and one[3] - 1
                     self.struck.append((name, one[1]))
                     return one[1]
         return None
+
+
+def lead(lab, url=None):
+    """Have Keystone name another place for Nova as the interface "admin"; None: its own."""
+    session, urls = lab.session(), lab.urls
+    own = urls['compute_url']
+    service, = session.get(f'{urls["auth_url"]}/services?type=compute').json()['services']
+    one, = session.get(f'{urls["auth_url"]}/endpoints?interface=admin&service_id={service["id"]}'
+                       ).json()['endpoints']
+    session.patch(f'{urls["auth_url"]}/endpoints/{one["id"]}', json={'endpoint': {
+        'url': own if url is None else url + own[own.index('/v2.1'):]}})
 
 
 def recognise(method, target, body):
@@ -135,6 +154,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _handle(self):
         body = self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        self.proxy.closing.wait(self.proxy.delay)
         fault = self.proxy.fault(self.command, self.path, body)
         if fault is None:
             self.wfile.write(self._forward(body))

@@ -4,23 +4,22 @@ import contextlib
 import pathlib
 import tempfile
 
+import sqlalchemy as sa
+
 from tests.lab import hosts
 from tests.lab.lab import Lab
 from tests.lab import services
 
 
 @contextlib.contextmanager
-def lab_for_bench(folder, progress, fake=False):
-    """The lab that is up in a folder, and is left up; or, of None, one for as long as this.
-
-    :param fake: with Nova's fake hypervisor, else with Ceph and libvirt
-    """
+def lab_for_bench(folder, progress, storage='ceph', virt='libvirt'):
+    """The lab that is up in a folder, and is left up; or, of None, one for as long as this."""
     if folder is not None:
         yield Lab.load(folder)
         return
     with tempfile.TemporaryDirectory(prefix='vmha-bench-') as made:
-        kind = {} if fake else {'storage': 'ceph', 'virt': 'libvirt'}
-        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, **kind)
+        lab = Lab.up(pathlib.Path(made) / 'lab', 4, progress=progress, storage=storage,
+                     virt=virt)
         try:
             yield lab
         finally:
@@ -28,7 +27,11 @@ def lab_for_bench(folder, progress, fake=False):
 
 
 def clear(lab):
-    """In a lab with Nova's fake hypervisor: all hosts in service, no server, nothing recorded."""
+    """Of a lab without Ceph: all services and hosts on, no server, nothing recorded.
+
+    What runs beside it, and might act meanwhile, is to be ended before.
+    """
+    _start(lab, [name for name in services.NAMES if name in lab.state.processes])
     dead = [host for host in lab.hosts if not lab.alive(host)]
     down = dead + [host for host in lab.hosts if host not in dead and _out_of_service(lab, host)]
     for host in dead:
@@ -41,8 +44,19 @@ def clear(lab):
         path.unlink()
 
 
+def forget_rows(url):
+    """Empty a database of the service's: no tables are left in it."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        tables = sa.inspect(connection).get_table_names()
+        connection.execute(sa.text('SET FOREIGN_KEY_CHECKS = 0'))
+        for table in tables:
+            connection.execute(sa.text(f'DROP TABLE `{table}`'))
+    engine.dispose()
+
+
 def freshen(lab):
-    """In one with Ceph and libvirt: all on, no server, no volume, nothing fenced, all clean."""
+    """Of a lab with Ceph and libvirt: the same, and no volume, nothing fenced, storage clean."""
     lab.network.lose(0)
     for name in ('watch', *lab.hosts):
         lab.join(name)

@@ -170,23 +170,26 @@ class Vmha:
         messaging.publish_host_down(self.conf(), host, reason, source)
 
     # -- the engine -----------------------------------------------------------------------------
-    def start_engine(self, timeout=60, leads=True):
+    def start_engine(self, timeout=60, name=None, until='leads'):
         """Start vmha-engine, and wait until it leads, has read the cloud and parked the spares.
 
-        :param leads: False: only until it waits for the lock
+        :param name: of the process, where there are several; each has a log of this name
+        :param until: ``waits``: for the lock, which another one has; None: wait for nothing, as
+            in the middle of a recovery, which needs the spares
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
-        said, since = _follow(self.log_file), _now()
-        self._spawn(self.engine, self.command('engine'), self.environment(), self.log_file)
-        if not leads:
-            self._wait_ready(self.engine, lambda: ' does not lead' in said(), self.log_file,
-                             timeout)
-            return
+        name = name or self.engine
+        log = self.lab.log / f'{name}.log'
+        said, since = follow(log), _now()
+        own = self.conf_file.with_name(f'{name}.conf')
+        write(own, {'DEFAULT': {'log_file': log}})
+        self._spawn(name, [*self.command('engine'), '--config-file', str(own)],
+                    self.environment(), log)
         store = self.store()
-
-        self._wait_ready(self.engine, lambda: (
-            ' leads with term ' in said() and self._has_looked(store, since)),
-            self.log_file, timeout)
+        ready = {'leads': lambda: ' leads with term ' in said() and self._has_looked(store, since),
+                 'waits': lambda: 'does not lead' in said()}
+        if until is not None:
+            self._wait_ready(name, ready[until], log, timeout)
 
     def _has_looked(self, store, since):
         """Whether the engine shows by what it did that it knows the cloud."""
@@ -205,9 +208,15 @@ class Vmha:
         """
         self._stop(self.engine, self.log_file, timeout)
 
-    def kill_engine(self):
-        """SIGKILL the engine with all its processes."""
-        process.kill(self._recorded(self.engine), self.lab.state.mark)
+    def kill_engine(self, name=None):
+        """SIGKILL an engine with all its processes."""
+        process.kill(self._recorded(name or self.engine), self.lab.state.mark)
+
+    def leads(self, name):
+        """Whether the engine of that name leads, or was the last that did."""
+        leader = self.store().leader()
+        pids = process.members(self._recorded(name), self.lab.state.mark)
+        return leader is not None and leader.holder.rpartition(':')[2] in map(str, pids)
 
     def engine_alive(self):
         """Whether the engine runs."""
@@ -215,7 +224,7 @@ class Vmha:
 
     def engine_pids(self):
         """Pids of the engine's processes."""
-        return process.members(self._recorded(ENGINE), self.lab.state.mark)
+        return process.members(self._recorded(self.engine), self.lab.state.mark)
 
     # -- the monitor ----------------------------------------------------------------------------
     def start_monitor(self, timeout=60):
@@ -224,7 +233,7 @@ class Vmha:
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
-        said = _follow(self.monitor_log)
+        said = follow(self.monitor_log)
         own = self.conf_file.with_name('vmha-monitor.conf')
         write(own, {'DEFAULT': {'log_file': self.monitor_log}})
         prefix = self.lab.network.exec_prefix('watch') if self.lab.network else []
@@ -333,7 +342,7 @@ class Vmha:
         return services.environment(self.lab.state, extra)
 
 
-def _follow(log):
+def follow(log):
     """A function that answers with what is written to a log from now on."""
     begin = log.stat().st_size if log.exists() else 0
 

@@ -1,6 +1,7 @@
 """The engine, told lies and interrupted: answers, moves, operators and clocks."""
 
 import datetime
+import threading
 
 from tests.unit import test_engine
 from tests.unit import test_engine_review
@@ -49,6 +50,34 @@ class JobsTest(test_engine_review.Base):
         world.executor.let()
         world.run(world.over)
         self.assertEqual('aborted', self.recovery(world).state)
+
+    def test_a_spare_whose_enabling_is_answered_when_the_recovery_is_over(self):
+        """nova-api enables it, and then waits for the message bus."""
+        world, acted, answer = self.world(), threading.Event(), threading.Event()
+        enable = world.nova.enable
+
+        def enable_and_wait(service_id):
+            enable(service_id)
+            acted.set()
+            answer.wait(30)
+        world.nova.enable = enable_and_wait
+        world.executor.slow.add('_enable')
+        world.die('c1')
+        world.run(lambda: world.executor._waiting)
+        waiting = threading.Thread(target=world.executor.let)
+        waiting.start()
+        self.addCleanup(waiting.join)
+        self.addCleanup(answer.set)
+        self.assertTrue(acted.wait(10))
+        world.run(world.over)
+        world.settle()
+        answer.set()
+        waiting.join()
+        world.settle()
+        self.assertRecovered(world)
+        self.assertEqual((False, True), (world.nova.hosts['s1'].enabled,
+                                         world.store.marks()['s1'].parked))
+        self.assertNotIn('somebody else', str(world.store.events()))
 
 
 class MoveTest(test_engine_review.Base):
@@ -204,6 +233,19 @@ class OperatorTest(test_engine_review.Base):
         world.store.set_mark('s1', spare=False)
         world.settle()
         self.assertFalse(world.nova.hosts['s1'].enabled)
+
+    def test_one_that_a_call_of_ours_has_parked_after_it_was_enabled(self):
+        """Of an engine that was killed: Nova has done it late."""
+        world = self.world()
+        world.settle()
+        world.store.set_mark('s1', parked=False)
+        world.settle()
+        self.assertTrue(world.store.marks()['s1'].parked)
+        self.assertNotIn('and cannot be used', str(world.store.events()))
+        world.die('c1')
+        world.run(world.over)
+        self.assertRecovered(world)
+        self.assertEqual({'s1'}, {s.host for s in world.nova.servers_.values()})
 
     def test_one_taken_out_this_moment(self):
         world = self.world()
