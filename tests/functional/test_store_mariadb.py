@@ -4,6 +4,8 @@ import threading
 import time
 import unittest
 
+import sqlalchemy as sa
+
 from tests.functional import base
 from tests.lab import fresh
 from tests.unit import api_case

@@ -262,8 +262,8 @@ def _parser():
                               help='whose (default %(default)s)')
     command(api).add_argument('--stop', action='store_true', help='stop it')
     add = command(table).add_argument
-    add('file', help='that of $VMHA_FAILURES, a report of `bench detection` or `scale`, or a folder '
-                     'of cases as `bench faults` and $VMHA_FAULTS fill them')
+    add('file', help='that of $VMHA_FAILURES, a report of `bench detection` or `scale`, or a '
+                     'folder of cases as `bench faults` and $VMHA_FAULTS fill them')
     add('--json', action='store_true', help='print what is in such a folder as one file')
     add = command(bench).add_argument
     add('name', nargs='?', default='recovery', help='what (default %(default)s)',
