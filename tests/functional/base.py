@@ -9,12 +9,17 @@ import contextlib
 import os
 import pathlib
 import tempfile
+import unittest
 
 from tests.lab import case
 from tests.lab import common
 from tests.lab import fresh
 from tests.lab import lab
 from tests.lab import vmha
+
+#: For tests that continuous integration has no time for.
+all_only = unittest.skipUnless(os.environ.get('VMHA_ALL', '') not in ('', '0'),
+                               'takes minutes: VMHA_ALL=1 or tools/run_tests.sh --all runs it')
 
 _lab = None
 

@@ -132,13 +132,16 @@ class Lab(unittest.TestCase):
         return LabStage(base.the_lab())
 
 
+@base.all_only
 class CalmTest(cases.Calm, Lab):
     """See cases."""
 
 
+@base.all_only
 class FailedTest(cases.Failed, Lab):
     """See cases."""
 
 
+@base.all_only
 class ReturningTest(cases.Returning, Lab):
     """See cases."""

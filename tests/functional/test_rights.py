@@ -5,6 +5,7 @@ import contextlib
 import kombu
 import sqlalchemy as sa
 
+from tests.functional import base
 from tests.functional import least_case
 from tests.lab import accounts
 from tools import least_policy
@@ -52,6 +53,7 @@ FORBIDDEN = (
 )
 
 
+@base.all_only
 class PolicyTest(least_case.LeastCase):
     """Of Nova and Placement."""
 
@@ -117,6 +119,7 @@ class PolicyTest(least_case.LeastCase):
                         if found.what.startswith('Nova'))
 
 
+@base.all_only
 class DatabaseTest(least_case.LeastCase):
     parts = ('database',)
     RUN = {
@@ -162,6 +165,7 @@ class DatabaseTest(least_case.LeastCase):
         self.assertIn(f'{right} command denied', str(caught.exception))
 
 
+@base.all_only
 class BusTest(least_case.LeastCase):
     parts = ('bus',)
 

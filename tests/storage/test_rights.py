@@ -60,6 +60,7 @@ class CapsTest(base.StorageTest):
             found.close()
 
 
+@base.all_only
 class RecoveryTest(base.StorageTest):
     """The account has the role 'vmha', which Nova, Placement and Cinder allow the least."""
 
