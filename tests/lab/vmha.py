@@ -181,7 +181,7 @@ class Vmha:
         name = name or self.engine
         log = self.lab.log / f'{name}.log'
         said, since = follow(log), _now()
-        own = self.conf_file.with_name(f'{name}.conf')
+        own = self.conf_file.with_name(f'{name}-log.conf')
         write(own, {'DEFAULT': {'log_file': log}})
         self._spawn(name, [*self.command('engine'), '--config-file', str(own)],
                     self.environment(), log)

@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 from tests.unit import sim
+from tests.unit import sim_nova
 from vmha_nova import exception
 from vmha_nova import model
 
@@ -83,7 +84,7 @@ class RecoveryTest(Base):
 
         def over():
             nonlocal most
-            most = max(most, sum(r.status == 'accepted' for r in world.nova.records))
+            most = max(most, sum(r.status in sim_nova.FLYING for r in world.nova.records))
             return world.over()
         world.run(over)
         order = [c[0] for c in self.acts(world, 'evacuate')]

@@ -1,6 +1,7 @@
 """The pace of a recovery on a simulated Nova."""
 
 from tests.unit import sim
+from tests.unit import sim_nova
 from tests.unit import test_engine
 from vmha_nova import exception
 
@@ -21,7 +22,7 @@ class PaceTest(test_engine.Base):
         most = {}
 
         def done():
-            flying = [r.target for r in world.nova.records if r.status == 'accepted']
+            flying = [r.target for r in world.nova.records if r.status in sim_nova.FLYING]
             for host in {*flying}:
                 most[host] = max(most.get(host, 0), flying.count(host))
             most['all'] = max(most.get('all', 0), len(flying))
@@ -111,10 +112,12 @@ class PaceTest(test_engine.Base):
 
     def test_a_target_that_is_slow_gets_less(self):
         world = self.world(40, window_start=12, window_per_target_start=4)
-        real = world.nova._after
-        world.nova._after = lambda seconds, function: real(
-            20.0 if seconds == 3.0 and world.nova.records[-1].target == 's1' else seconds,
-            function)
+        real = world.nova._claim
+
+        def claim(record):
+            world.nova.rebuild = 20.0 if record.target == 's1' else 3.0
+            real(record)
+        world.nova._claim = claim
         world.die('c1')
         self.watch(world)
         self.assertRecovered(world)
@@ -126,9 +129,9 @@ class PaceTest(test_engine.Base):
         world.nova.rebuild = 20.0
         world.die('c1')
         self.watch(world, lambda: len(
-            [r for r in world.nova.records if r.status == 'accepted']) > 4)
+            [r for r in world.nova.records if r.status in sim_nova.FLYING]) > 4)
         world.start()
-        flying = len([r for r in world.nova.records if r.status == 'accepted'])
+        flying = len([r for r in world.nova.records if r.status in sim_nova.FLYING])
         sent = len(world.nova.records)
         world.settle(5)
         self.assertEqual(sent, len(world.nova.records), f'{flying} are under way, 4 may be')

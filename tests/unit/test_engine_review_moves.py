@@ -3,6 +3,7 @@
 import datetime
 import threading
 
+from tests.unit import sim_nova
 from tests.unit import test_engine
 from tests.unit import test_engine_review
 from vmha_nova import exception
@@ -191,7 +192,7 @@ class MoveTest(test_engine_review.Base):
 
         def over():
             nonlocal most
-            most = max(most, sum(r.status == 'accepted' for r in world.nova.records))
+            most = max(most, sum(r.status in sim_nova.FLYING for r in world.nova.records))
             return world.over()
         world.run(over)
         self.assertEqual(2, most)
