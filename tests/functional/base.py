@@ -84,6 +84,8 @@ class LabTest(case.RecoveryTest):
         self.vmha = vmha.Vmha(self.lab)
         self.addCleanup(self._clean)
         self._clean()
+        if self.database == 'mariadb':
+            fresh.forget_rows(self.lab.urls['vmha_database_url'])
         self.configure()
 
     def _clean(self):
@@ -126,7 +128,8 @@ class LabTest(case.RecoveryTest):
         now = {s['id']: s for s in self.cloud.servers()}
         records = self.cloud.migrations(self.SOURCE, migration_type='evacuation')
         for ident, status in self.before.items():
-            self.assertNotEqual(self.SOURCE, now[ident]['OS-EXT-SRV-ATTR:host'])
+            self.assertNotEqual(
+                self.SOURCE, now[ident]['OS-EXT-SRV-ATTR:host'], moves.get(ident))
             self.assertEqual(moves[ident].target, now[ident]['OS-EXT-SRV-ATTR:host'])
             self.assertEqual(status, now[ident]['status'], moves[ident])
             self.assertIsNone(now[ident]['OS-EXT-STS:task_state'])

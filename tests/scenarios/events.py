@@ -371,9 +371,7 @@ class Events:
         self._world.kill_gates.add(int(number))
 
     def pause_gate(self, number, steps='20'):
-        """The engine is paused at that gate: another one takes over and does some steps, then the
-        one that was paused goes on.
-        """
+        """The engine is paused at that gate while another one takes over and does some steps."""
         self._world.pause_gates[int(number)] = int(steps)
 
     def stop_engine(self):

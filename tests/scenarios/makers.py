@@ -13,7 +13,8 @@ GUESTS = ({}, {}, {}, {'stopped': True}, {'stopped': True}, {'priority': 90}, {'
 # Events that are not drawn, and why.
 LEFT_OUT = {
     'unblock': 'nobody could survive it',
-    'kill-gate': 'the engine is killed at gates of the case'}
+    'kill-gate': 'the engine is killed at gates of the case',
+    'pause-gate': 'it is paused at gates of the case, too'}
 
 
 def topology(rng):

@@ -73,8 +73,8 @@ class NovaLook:
     beats: typing.Mapping[str, str]
     forced: frozenset[str] = frozenset()
     unknown: frozenset[str] = frozenset()
-    changed: frozenset[str] = frozenset()
     addresses: typing.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    changed: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,7 +116,7 @@ class NovaLooks:
         return c.NovaLook(
             began, ended, {s.host: self._beat(s) for s in services},
             frozenset(s.host for s in services if s.forced_down), frozenset(services.unknown),
-            changed, dict(self._addresses))
+            dict(self._addresses), changed)
 
     def _beat(self, service):
         old, beat = self._seen.get(service.host, (None, ''))
