@@ -123,6 +123,7 @@ MUTATIONS = (
              'vmha_nova/lead.py',
              '        step = self.store.begin_step(self.term, kind, subject, recovery_id, plan)\n'
              '        try:\n'
+             '            self.check_lock()\n'
              '            state, detail, evidence = function()\n',
              '        state, detail, evidence = function()\n'
              '        step = self.store.begin_step(self.term, kind, subject, recovery_id, plan)\n'
