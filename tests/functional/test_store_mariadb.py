@@ -59,16 +59,20 @@ class MariadbStoreTest(test_store.StoreScenarios, ServerScenarios, unittest.Test
         self.addCleanup(emptied)
 
 
-class MariadbPagesTest(test_api_pages.PagesScenarios, api_case.ApiCase):
-    def database(self):
-        """The lab's, with all tables and no rows."""
-        url = emptied()
-        self.addCleanup(emptied)
-        store.Store(None, connection=url).upgrade()
-        return url
+class ServerPages(test_api_pages.PagesScenarios):
+    """The API's lists on one."""
 
     def test_every_character(self):
         self.call('PUT', '/v1/pause', {'pause': {'paused': True, 'reason': 'lunch \U0001f355'}},
                   status=200)
         shown = self.call('GET', '/v1/status', status=200).json['status']['paused']
         self.assertEqual('lunch \U0001f355', shown['reason'])
+
+
+class MariadbPagesTest(ServerPages, api_case.ApiCase):
+    def database(self):
+        """The lab's, with all tables and no rows."""
+        url = emptied()
+        self.addCleanup(emptied)
+        store.Store(None, connection=url).upgrade()
+        return url
