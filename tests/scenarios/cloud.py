@@ -128,26 +128,37 @@ class Nova(sim_nova.SimNova):
 
     # -- what happens to hosts ------------------------------------------------------------------
     def lose_power(self, host):
-        one = self.hosts[host]
-        one.alive = one.powered = False
+        super().lose_power(host)
         for ident in self.copies:
             self.lose(ident, host)
 
     def switch_on(self, host):
-        """It starts, its nova-compute too, which removes old guests and resumes the others."""
+        """It starts, and its nova-compute does."""
         one = self.hosts[host]
         one.alive = one.powered = one.linked = True
         self.restart_compute(host)
-        for server in self.servers_.values():
-            if server.host == host and server.vm_state == ON and not server.task_state and (
-                    server.id not in self._flying.values()):
-                self._sync(server.id)
 
     def restart_compute(self, host):
-        for record in self.records:
-            if record.source == host and record.status in (*sim_nova.FLYING, 'done'):
-                self.lose(record.instance_id, host)
+        """It removes old guests, leaves alone what it had of them, and resumes all others."""
+        resumed, evacuated = self.resumed(host), self._evacuated(host)
+        for ident in evacuated:
+            self.lose(ident, host)
         super().restart_compute(host)
+        for ident in resumed:
+            self._sync(ident)
+
+    def resumed(self, host):
+        """The guests that its nova-compute would see to that they run, if it started now.
+
+        Who Nova shows there, though it was evacuated and runs elsewhere, is none of them in the
+        start that ends its evacuation, and one of them in the next.
+        """
+        return [s.id for s in self.servers_.values() if s.host == host and s.vm_state == ON
+                and not s.task_state and s.id not in self._evacuated(host)]
+
+    def _evacuated(self, host):
+        return {r.instance_id for r in self.records if r.source == host
+                and r.status in (*sim_nova.FLYING, 'done')}
 
     # -- what owners and others do --------------------------------------------------------------
     def delete(self, ident):

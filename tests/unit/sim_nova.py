@@ -166,6 +166,10 @@ class SimNova:
                 if self.ceph:
                     self.ceph.leave(record.instance_id, host)
 
+    def lose_power(self, host):
+        """It is off."""
+        self.hosts[host].alive = self.hosts[host].powered = False
+
     # -- reading --------------------------------------------------------------------------------
     @nova_rules.obeys('services_are_listed', 'a_lost_cell_has_unknown_services')
     def services(self):

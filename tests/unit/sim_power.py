@@ -40,9 +40,8 @@ class SimPower:
 
     def off(self, peer):
         self._call('off', peer)
-        host = self.nova.hosts[peer.host]
         if peer.host not in self.moods:
-            host.alive = host.powered = False
+            self.nova.lose_power(peer.host)
         elif self.moods[peer.host] == SLOW:
             del self.moods[peer.host]   # the next order works
         return 'Success'
