@@ -228,6 +228,13 @@ class Flight:
         snapshot = self.collector.snapshot
         if snapshot.instances_at is None or snapshot.instances_at < asked_at:
             raise exception.Unreachable('; '.join(snapshot.problems) or 'servers not listed')
+        # That list goes by Nova's clocks, and lacks what has changed where ours is far ahead.
+        for instance_id in [i for i in ended if i in snapshot.by_host.get(
+                recovery.host, ())][:FEW]:
+            try:
+                self.collector.is_gone(instance_id)
+            except exception.VmhaError as e:
+                LOG.debug('it is as it was listed: %s', e)
         return records, asked_at
 
     def _progress(self, recovery, rows, seen, instances):
