@@ -99,6 +99,14 @@ class FirstTest(Base):
         self.assertEqual({'c0'}, set(self.snapshot.nodes))
         self.assertEqual((), self.snapshot.problems)
 
+    def test_nova_is_away_for_long_at_first(self):
+        self.cloud(hosts=1, servers=1)
+        self.fake.fail('GET', '/', status=503, times=100000)
+        self.pass_time(1200)
+        self.fake.faults.clear()
+        self.pass_time(60)
+        self.assertEqual(1, len(self.snapshot.instances))
+
     def test_nova_is_away_at_first(self):
         self.cloud(hosts=1, servers=1)
         self.fake.fail('GET', '/', status=503, times=1000)

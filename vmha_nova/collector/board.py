@@ -67,11 +67,14 @@ class Board:
         self.note(topic, '')
 
 
+FIRST = 60.0                            # seconds: until it is done once, nobody is protected
+
+
 class Job:
     """A look that one thread at a time takes; those who wait for one share the next.
 
     It is due ``period`` seconds after its start; after failures in a row ``retry`` seconds after
-    the first, then twice that, and so on up to the period.
+    the first, then twice that, and so on up to the period, or to FIRST until it has worked once.
     """
 
     def __init__(self, look, period, retry):
@@ -80,6 +83,7 @@ class Job:
         self._look, self._period, self._retry = look, period, retry
         self._lock = threading.Lock()
         self._begun = 0
+        self._worked = False
         self._failures = 0
         self._error = None
 
@@ -91,7 +95,8 @@ class Job:
         if age < 0:                     # our clock was set back
             return 0.0
         if self._failures:
-            return min(self._period, self._retry * 2 ** min(self._failures - 1, 20)) - age
+            most = self._period if self._worked else min(self._period, FIRST)
+            return min(most, self._retry * 2 ** min(self._failures - 1, 20)) - age
         return (self._period if period is None else period) - age
 
     def run(self, clock):
@@ -110,7 +115,7 @@ class Job:
                     raise
                 finally:
                     self.took = max(0.0, (clock() - self.began_at).total_seconds())
-                self._failures, self._error = 0, None
+                self._failures, self._error, self._worked = 0, None, True
             elif self._error is not None:
                 raise copy.copy(self._error)
 
