@@ -120,6 +120,7 @@ class Flight:
         flying = [m for m in self.store.under_way() if m.state != 'settling']
         room = min(self.pace.window.size - len(flying),
                    pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
+        doubtful = self._doubtful(recovery, seen.records)
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
@@ -135,6 +136,9 @@ class Flight:
                 # A call of ours that was given up, or somebody else's: never a second one.
                 changes[move.id] = moves.join(move, seen.records, self.settings, now)
                 continue
+            if move.instance_id in doubtful:
+                changes[move.id] = moves.doubt(move, doubtful[move.instance_id], recovery, now)
+                continue
             if per_target.get(move.target, 0) >= pace.room(self.pace, node)[0]:
                 continue
             per_target[move.target] = per_target.get(move.target, 0) + 1
@@ -149,6 +153,11 @@ class Flight:
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
                             seen.at)
         return rows
+
+    def _doubtful(self, recovery, records):
+        """Instances that may run where an earlier recovery has sent them; see moves.unended."""
+        earlier = moves.line(recovery, self.store.recoveries(host=recovery.host))[1:]
+        return moves.unended([m for one in earlier for m in self.store.moves(one.id)], records)
 
     def _tell(self, recovery, nodes):
         """Write down at which pace it goes on, if that is another one."""

@@ -9,13 +9,13 @@ import logging
 import threading
 
 from vmha_nova import exception
+from vmha_nova import moves
 
 LOG = logging.getLogger(__name__)
 GUARD = 5.0                             # seconds between looks at the fence and the storage
 STALE = 30.0                            # seconds after which an answer counts no more
 READ_AGAIN = 30.0                       # seconds before disks that could not be read are again
 OFF = 'it was switched off, and nothing here switches it on: do that when it is well'
-ENDED = ('failed', 'error', 'cancelled')    # of Nova's evacuation records; nothing was moved
 
 
 class Guard:
@@ -251,7 +251,7 @@ class Guard:
             if not fences and self.lifted(recovery):
                 return ''               # what an earlier recovery had moved was looked at then
             reason = '' if recovery.wish == 'release' else self._uncleaned(
-                recovery, node, fences, well)
+                recovery, node, well)
             by = [self.fence.of(s.evidence) for s in fences]
             if reason:
                 self._keep(host)
@@ -272,7 +272,7 @@ class Guard:
                 if recovery.wish == 'release' else 'its old guests are gone'),
                 {'ranges': sorted(ranges)}))[1])
 
-    def _uncleaned(self, recovery, node, fences, well):
+    def _uncleaned(self, recovery, node, well):
         """Why old guests may still be on the host; '': they are proven gone.
 
         Nova ends an evacuation's record as 'completed' when a nova-compute that has started again
@@ -280,43 +280,67 @@ class Guard:
         back beats, and its old guests run.
         """
         # An earlier recovery's guests, too, where the host failed again before it was let back.
+        rows = [m for one in self._line(recovery) for m in self.store.moves(one.id)]
         sent = collections.defaultdict(list)
-        for ident in {recovery.id, *(s.recovery_id for s in fences)}:
-            for move in self.store.moves(ident):
-                if move.intent_at is not None:
-                    sent[move.instance_id].append(move)
+        for move in rows:
+            if move.intent_at is not None:
+                sent[move.instance_id].append(move)
         listed = self.nova.evacuations(recovery.host)
         self._need_records(recovery.host, sent, listed)
-        records = [r for r in listed if r.status not in ENDED
+        records = [r for r in listed if r.status not in moves.BROKEN
                    and any(r.id not in m.known for m in sent[r.instance_id])]
         left = [r for r in records if r.status != 'completed']
         if left:
             return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
                     f'{recovery.host}: restart nova-compute there; or, only if the machine is '
                     f'gone for good, "openstack vmha recovery release {recovery.id}"')
+        if away := self._elsewhere(recovery.host, rows, listed):
+            return (f'{", ".join(away)} may run there, though Nova shows it here: that evacuation '
+                    'was begun, and never ended. The next start of nova-compute, or of the guest, '
+                    'would run it here as well. See that it does not run there ("virsh list"), '
+                    f'then "openstack vmha recovery release {recovery.id}", and put '
+                    f'{recovery.host} in service')
         # What never left has no second copy; but an operator who aborts may mean the host.
         up = node is not None and node.up and not node.forced_down
-        if not records and not up and not (
-                well and recovery.state in ('recovered', 'partial')):
+        if not records and not up and not (well and recovery.state != 'aborted'):
             return f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
+
+    def _line(self, recovery):
+        return moves.line(recovery, self.store.recoveries(host=recovery.host))
+
+    def _elsewhere(self, host, rows, listed):
+        """Guests that Nova shows on the host, and that may run on a target: 'NAME on HOST'."""
+        found = []
+        for ident, records in moves.unended(rows, listed).items():
+            try:
+                instance = self.nova.server(ident)
+            except exception.NotFound:
+                continue
+            if not instance.known:
+                raise exception.Unreachable(f'Nova cannot show {ident} now')
+            if instance.host == host:
+                last = next(m for m in reversed(rows) if m.instance_id == ident)
+                found.append(f'{last.name} on '
+                             f'{" or ".join(sorted({r.target for r in records})) or last.target}')
+        return sorted(found)
 
     def _need_records(self, host, sent, listed):
         """Nova's list of a cell that is down is empty, and does not say so.
 
         :param sent: instance id -> moves for which an evacuation was asked
-        :raises Unreachable: it lacks one that has taken place.
+        :raises Unreachable: it lacks one that has taken place, or that Nova had taken.
         """
         having = {r.instance_id for r in listed}
-        for ident, moves in sent.items():
-            if ident in having or not any(m.landed_at for m in moves):
+        for ident, some in sent.items():
+            if ident in having or not any(m.landed_at or m.accepted_at for m in some):
                 continue
             try:
                 self.nova.server(ident)
             except exception.NotFound:
                 continue                # its records are gone with it
             raise exception.Unreachable(
-                f'Nova lists no evacuation of {moves[-1].name} from {host}, and there was one: '
+                f'Nova lists no evacuation of {some[-1].name} from {host}, and there was one: '
                 'is its cell down?')
 
 

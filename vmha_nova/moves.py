@@ -55,6 +55,40 @@ def running(move: model.Move, records) -> bool:
                for r in records)
 
 
+def line(recovery: model.Recovery, of_host) -> list[model.Recovery]:
+    """The recovery, and those of its host that it took over from: it was not let in in between.
+
+    One that is opened lets go the one before it in the same moment.
+    """
+    found = [recovery]
+    while earlier := [r for r in of_host if r.released_at == found[-1].created_at
+                      and r.id not in {one.id for one in found}]:
+        found.append(earlier[0])
+    return found
+
+
+def unended(rows, records) -> dict[str, list[model.Migration]]:
+    """Evacuations that Nova took from us, and of which none of these moves has seen the end.
+
+    A target may die when the guest runs there, and before it has written itself down as its host.
+    Nova shows such a guest on its source for ever, and makes the record 'completed' when that one
+    starts again: it looks like one that never left.
+
+    :returns: instance id -> its records; none where Nova took a call and lists nothing of it
+    """
+    found, asked = {}, {}
+    for move in rows:
+        if move.intent_at:
+            asked.setdefault(move.instance_id, []).append(move)
+    for ident, some in asked.items():
+        new = {r.id: r for m in some for r in records_of(m, records)}
+        landed = {r.id for m in some if m.landed_at for r in records_of(m, records)}
+        left = [r for r in new.values() if r.status not in BROKEN and r.id not in landed]
+        if left or not new and any(m.accepted_at and not m.landed_at for m in some):
+            found[ident] = left
+    return found
+
+
 def ended(move: model.Move, records) -> bool:
     """Whether Nova has ended the evacuation that came after our last call, one way or another."""
     new = records_of(move, records)
@@ -78,6 +112,18 @@ def join(move: model.Move, records, policy: model.Policy, now: datetime.datetime
                    and r.status in DONE | BROKEN)
     return dict(state='unsure', reason='Nova evacuates it already', known=known, intent_at=now,
                 accepted_at=None, landed_at=None, not_before=_later(now, policy.quiet))
+
+
+def doubt(move: model.Move, records, recovery: model.Recovery, now: datetime.datetime) -> dict:
+    """What is recorded where an earlier recovery's evacuation never ended: none is sent.
+
+    :param records: as unended() has them for this instance
+    """
+    where = ' or '.join(sorted({r.target for r in records})) or 'the target of that'
+    return _end('failed', f'it may run on {where}: an evacuation of an earlier recovery was taken '
+                          'by Nova, and never ended. See that it runs nowhere, then "openstack '
+                          f'vmha recovery release {recovery.id}", and report {recovery.host} '
+                          'again if it is dead', now)
 
 
 def sent(move: model.Move, error: Exception | None, policy: model.Policy,

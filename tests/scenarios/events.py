@@ -93,7 +93,7 @@ class Events:
             self._world.monitor.restore(host)
 
     def switch_on(self, host, hangs=''):
-        """A host starts: its nova-compute removes guests that were evacuated, others run again.
+        """A host starts: its nova-compute removes guests that were evacuated; others run again.
 
         ``hangs``: it has power, and starts nothing.
         """
@@ -207,6 +207,10 @@ class Events:
         if nova.up(nova.hosts[nova.servers_[guest].host]) or nova.servers_[guest].task_state:
             raise ValueError('Nova refuses that: its host is up, or it is busy')
         self._world.nova.evacuated_by_others(guest, target)
+
+    def destroy(self, guest, host):
+        """An operator ends what runs of a guest on a host, beside Nova."""
+        self._world.nova.lose(guest, host)
 
     def hide(self, guest):
         """Nova's lists leave a guest out."""

@@ -13,6 +13,7 @@ GUESTS = ({}, {}, {}, {'stopped': True}, {'stopped': True}, {'priority': 90}, {'
 # Events that are not drawn, and why.
 LEFT_OUT = {
     'unblock': 'nobody could survive it',
+    'destroy': 'an operator does so where it is asked for',
     'kill-gate': 'the engine is killed at gates of the case',
     'pause-gate': 'it is paused at gates of the case, too'}
 

@@ -58,7 +58,7 @@ IMPORTS = {
     'jobs': set(),
     'lead': {'exception'},
     'moves': VALUES | JUDGEMENT,
-    'guard': VALUES,
+    'guard': VALUES | {'moves'},
     'homecoming': VALUES | JUDGEMENT,
     'flight': VALUES | JUDGEMENT | {'db', 'jobs', 'moves'},
     'recovery': VALUES | JUDGEMENT | {
