@@ -80,6 +80,10 @@ class Guard:
         fences = [self.fence.of(s.evidence) for s in self._fences(host)]
         return '; '.join(dict.fromkeys(f.done for f in fences if f is not None and f.done))
 
+    def never_out(self, recovery):
+        """Whether neither this recovery nor one that it took over from has done anything."""
+        return not self.begun(recovery.host) and len(self._line(recovery)) == 1
+
     def put_up(self, recovery, cluster, objection=lambda: ''):
         """Fence the host, unless that is done; returns by which driver.
 

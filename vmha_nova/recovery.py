@@ -484,7 +484,7 @@ class Work:
                           answered='abort' if step.state == 'aborted' else '')
             self._seen.pop(recovery.id, None)
             self._give_up_spares(recovery)
-        if step.state == 'dismissed' and not self.guard.begun(recovery.host):
+        if step.state == 'dismissed' and self.guard.never_out(recovery):
             values.update(released_at=self.clock())     # it never was out of service
         self._set(recovery, **values)
         LOG.info('recovery %s of %s: %s, %s', recovery.id, recovery.host, step.state, step.reason)
