@@ -113,6 +113,7 @@ class _Play:
 
     def __init__(self, case, world):
         self._case, self._world = case, world
+        self._seen_to = set()           # hosts that an operator has seen to, as was asked for
         self._events = events.Events(world)
 
     def play(self):
@@ -129,7 +130,8 @@ class _Play:
         if not self._case.returns:
             return
         self._bring_back()
-        self._until('a host does not come back', self._all_back, self._answer)
+        self._until('a host does not come back', self._all_back, self._answer_and_see_to)
+        self._until('the engine does not look', self._all_looked_at, self._answer)
         self._steps(8)
         self._final()
 
@@ -154,7 +156,16 @@ class _Play:
         if words[0] == 'end':           # what is done cannot be said to have failed
             return [r for r in nova.records if r.instance_id == words[1]][-1:] and (
                 [r for r in nova.records if r.instance_id == words[1]][-1].status == 'accepted')
-        return words[:2] != ['wish', 'release'] or self._is_dead(words[2])
+        if words[0] in ('switch-on', 'start-compute') and 'hangs=yes' not in words:
+            return self._may_start(words[1])
+        return words[:2] != ['wish', 'release'] or self._is_dead(words[2]) or (
+            words[2] in self._seen_to)
+
+    def _may_start(self, host):
+        """Whether no guest would run twice, or what keeps the host from writing outlasts this."""
+        nova, ceph = self._world.nova, self._world.ceph
+        return not any(nova.copies[ident] - {host} for ident in nova.resumed(host)) or (
+            ceph and f'{ceph.ips[host]}/32' in ceph.ranges and not ceph.late)
 
     def _steps(self, count):
         for _ in range(count):
@@ -233,6 +244,31 @@ class _Play:
                        for _, text in self._case.happened)
             self._do(f'wish {"abort" if told > 1 else "approve"} {recovery.host}')
 
+    def _answer_and_see_to(self):
+        """The same; and what may run in two places is seen to, where it is named."""
+        self._answer()
+        world = self._world
+        named = {(e.host, e.text) for e in world.store.events() if 'may run there' in e.text}
+        for recovery in world.store.recoveries(unreleased=True):
+            host, nova = recovery.host, world.nova
+            away = [(ident, other) for ident, server in nova.servers_.items()
+                    if server.host == host for other in sorted(nova.copies[ident] - {host})]
+            if recovery.ended_at is None or host in self._seen_to or not any(
+                    at == host and all(f'{ident} on ' in text for ident, _ in away)
+                    for at, text in named):
+                continue
+            self._seen_to.add(host)
+            for ident, other in away:
+                self._do(f'destroy {ident} {other}')
+            self._do(f'wish release {host}')
+            self._put_in_service(host)
+
+    def _put_in_service(self, host):
+        if self._world.ceph:
+            self._do(f'unblock {host}')
+        self._do(f'force-up {host}')
+        self._do(f'enable {host}')
+
     def _all_over(self):
         store, hosts = self._world.store, self._world.nova.hosts.values()
         return not self._world.queue and not [
@@ -271,11 +307,10 @@ class _Play:
             self._do(f'start-compute {host}')
             newest = self._world.newest(host)
             let_go = newest and newest.released_at and host in self._world.let_go
-            if let_go and self._world.ceph:
-                self._do(f'unblock {host}')
-            if let_go or newest and newest.state == 'aborted' and one.forced_down:
-                # Who aborts may mean the host, so that it is for them to put back; likewise who
-                # has let it go.
+            if let_go:                  # so that it is for them to put back
+                self._put_in_service(host)
+            elif newest and newest.state == 'aborted' and one.forced_down:
+                # Likewise who aborts may mean the host.
                 self._do(f'force-up {host}')
                 self._do(f'enable {host}')
 
@@ -283,6 +318,11 @@ class _Play:
         store = self._world.store
         return self._all_over() and not store.recoveries(unreleased=True) and (
             not store.failures(open_only=True))     # who starts with Nova away looks again later
+
+    def _all_looked_at(self):
+        """Whether the engine has read the cloud: where Nova was away so far it looks later."""
+        snapshot = self._world.collector.snapshot
+        return snapshot.nodes_at and snapshot.instances_at
 
     def _final(self):
         world = self._world
