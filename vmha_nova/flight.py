@@ -120,8 +120,7 @@ class Flight:
         flying = [m for m in self.store.under_way() if m.state != 'settling']
         room = min(self.pace.window.size - len(flying),
                    pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
-        doubtful = self._doubtful(recovery, seen.records)
-        per_target = {}
+        doubtful, per_target = None, {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
         for move in rows:
@@ -136,6 +135,8 @@ class Flight:
                 # A call of ours that was given up, or somebody else's: never a second one.
                 changes[move.id] = moves.join(move, seen.records, self.settings, now)
                 continue
+            if doubtful is None:        # that needs queries, and mostly nothing is to be sent
+                doubtful = self._doubtful(recovery, seen.records)
             if move.instance_id in doubtful:
                 changes[move.id] = moves.doubt(move, doubtful[move.instance_id], recovery, now)
                 continue

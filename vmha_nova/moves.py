@@ -220,11 +220,15 @@ def _no_trace(move, source, instance, seen_at, policy, now):
     if elsewhere:
         return {} if seen_at < quiet else _end(
             'gone', f'somebody else has moved it to {instance.host}', now)
-    if move.state == 'accepted':
+    if move.accepted_at:                # also tried again since: there was a record, or will be
         since = (now - move.accepted_at).total_seconds()
         if since > policy.move_timeout:
             return _end('failed', 'Nova took the call and shows no record of it', now)
         return {}
+    if not instance.known:              # its cell is down: nor are its records listed
+        since = (now - move.intent_at).total_seconds()
+        return {} if since <= policy.move_timeout else _end(
+            'failed', 'its cell is down, and whether Nova took the call is not known', now)
     if seen_at < quiet:
         return {}
     if instance.task_state:
@@ -283,8 +287,8 @@ def retry(move: model.Move, now: datetime.datetime) -> dict:
                  reason="tried again at an operator's wish")
     if move.state == 'failed' and move.intent_at:
         # Nova may still be at it, or have ended it since: first that is looked at.
-        return dict(again, state='unsure', intent_at=now, not_before=now, accepted_at=None,
-                    landed_at=None)
+        return dict(again, state='unsure', intent_at=now, not_before=now,
+                    accepted_at=now if move.accepted_at else None, landed_at=None)
     return dict(again, state='unplaced', not_before=None)
 
 
