@@ -220,6 +220,7 @@ class Events:
     def show(self, guest):
         """Nova's lists have it again."""
         self._world.nova.hidden.discard(guest)
+        self._world.shown_at[guest] = self._world.seconds()
 
     # -- Nova -----------------------------------------------------------------------------------
     def full(self, host):
@@ -279,6 +280,7 @@ class Events:
     def disable(self, host, reason):
         """Somebody disables a nova-compute."""
         self._world.nova.disabled(host, reason)
+        self._world.disabled_at[host] = self._world.seconds()
 
     def enable(self, host):
         """Somebody enables a nova-compute."""

@@ -114,6 +114,7 @@ class _Play:
     def __init__(self, case, world):
         self._case, self._world = case, world
         self._seen_to = set()           # hosts that an operator has seen to, as was asked for
+        self._put_back = set()          # hosts that an operator has put into service after that
         self._events = events.Events(world)
 
     def play(self):
@@ -248,6 +249,12 @@ class _Play:
         """The same; and what may run in two places is seen to, where it is named."""
         self._answer()
         world = self._world
+        for host in self._let_go():
+            self._put_back.add(host)
+            if world.ceph:
+                self._do(f'unblock {host}')
+            self._do(f'force-up {host}')
+            self._do(f'enable {host}')
         named = {(e.host, e.text) for e in world.store.events() if 'may run there' in e.text}
         for recovery in world.store.recoveries(unreleased=True):
             host, nova = recovery.host, world.nova
@@ -261,13 +268,6 @@ class _Play:
             for ident, other in away:
                 self._do(f'destroy {ident} {other}')
             self._do(f'wish release {host}')
-            self._put_in_service(host)
-
-    def _put_in_service(self, host):
-        if self._world.ceph:
-            self._do(f'unblock {host}')
-        self._do(f'force-up {host}')
-        self._do(f'enable {host}')
 
     def _all_over(self):
         store, hosts = self._world.store, self._world.nova.hosts.values()
@@ -306,18 +306,21 @@ class _Play:
             self._undo_others(host)
             self._do(f'start-compute {host}')
             newest = self._world.newest(host)
-            let_go = newest and newest.released_at and host in self._world.let_go
-            if let_go:                  # so that it is for them to put back
-                self._put_in_service(host)
-            elif newest and newest.state == 'aborted' and one.forced_down:
-                # Likewise who aborts may mean the host.
+            if newest and newest.state == 'aborted' and one.forced_down:
+                # Who aborts may mean the host, so that it is for them to put back.
                 self._do(f'force-up {host}')
                 self._do(f'enable {host}')
+
+    def _let_go(self):
+        """Hosts that were let go, and that who has done so has not put back into service yet."""
+        world = self._world
+        return [h for h in sorted(world.let_go - self._put_back)
+                if (newest := world.newest(h)) and newest.released_at]
 
     def _all_back(self):
         store = self._world.store
         return self._all_over() and not store.recoveries(unreleased=True) and (
-            not store.failures(open_only=True))     # who starts with Nova away looks again later
+            not store.failures(open_only=True) and not self._let_go())
 
     def _all_looked_at(self):
         """Whether the engine has read the cloud: where Nova was away so far it looks later."""

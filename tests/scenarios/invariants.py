@@ -96,13 +96,18 @@ class Invariants:
         one = world.nova.hosts[target]
         if target in (r.host for r in world.store.recoveries(open_only=True)):
             self.breach(1, f'{ident} is evacuated to {target}, which has failed itself')
-        if target in world.nova.disabled_by_others and not one.enabled:
+        if target in world.nova.disabled_by_others and not one.enabled and not self._just(
+                world.disabled_at, target):
             self.breach(6, f'{ident} is evacuated to {target}, which others have disabled')
 
     def _excused(self, host):
         """A host that somebody has switched on again a moment ago: nothing tells of that."""
         switched = self._world.switched_on.get(host)
         return switched is not None and self._world.seconds() - switched < 20.0
+
+    def _just(self, times, name):
+        """Whether something is so short a time ago that the engine need not have seen it."""
+        return name in times and self._world.seconds() - times[name] <= LOOKS
 
     def _owned_move(self, ident, wanted, act):
         """The recovery in whose name something is done to a guest."""
@@ -181,8 +186,8 @@ class Invariants:
                 self.breach(2, f'recovery {payload["id"]} is over, and {move.name} is '
                                f'{move.state}')
         for server in world.nova.servers_.values():
-            if server.host == payload['host'] and server.id not in named and (
-                    server.id not in world.nova.hidden):
+            if server.host == payload['host'] and server.id not in named and not (
+                    server.id in world.nova.hidden or self._just(world.shown_at, server.id)):
                 self.breach(2, f'{server.id} is on {server.host}, and recovery {payload["id"]} '
                                'is over and has not named it')
 
