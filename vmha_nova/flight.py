@@ -120,7 +120,8 @@ class Flight:
         flying = [m for m in self.store.under_way() if m.state != 'settling']
         room = min(self.pace.window.size - len(flying),
                    pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
-        doubtful, per_target = None, {}
+        doubtful = self._doubtful(recovery, seen.records)
+        per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
         for move in rows:
@@ -131,14 +132,8 @@ class Flight:
             node = cluster.nodes.get(move.target)
             if node is None or not node.enabled:
                 continue
-            if moves.running(move, seen.records):
-                # A call of ours that was given up, or somebody else's: never a second one.
-                changes[move.id] = moves.join(move, seen.records, self.settings, now)
-                continue
-            if doubtful is None:        # that needs queries, and mostly nothing is to be sent
-                doubtful = self._doubtful(recovery, seen.records)
-            if move.instance_id in doubtful:
-                changes[move.id] = moves.doubt(move, doubtful[move.instance_id], recovery, now)
+            if instead := self._never_twice(recovery, move, seen.records, doubtful):
+                changes[move.id] = instead
                 continue
             if per_target.get(move.target, 0) >= pace.room(self.pace, node)[0]:
                 continue
@@ -154,6 +149,14 @@ class Flight:
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
                             seen.at)
         return rows
+
+    def _never_twice(self, recovery, move, records, doubtful):
+        """The change for a move that is not to be sent, as there is a call already; None."""
+        if moves.running(move, records):        # ours that was given up, or somebody else's
+            return moves.join(move, records, self.settings, self.clock())
+        if move.instance_id in doubtful:
+            return moves.doubt(move, doubtful[move.instance_id], recovery, self.clock())
+        return None
 
     def _doubtful(self, recovery, records):
         """Instances that may run where an earlier recovery has sent them; see moves.unended."""

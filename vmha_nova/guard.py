@@ -324,7 +324,7 @@ class Guard:
             if not instance.known:
                 raise exception.Unreachable(f'Nova cannot show {ident} now')
             if instance.host == host:
-                last = next(m for m in reversed(rows) if m.instance_id == ident)
+                last = next(m for m in rows if m.instance_id == ident and m.intent_at)
                 found.append(f'{last.name} on '
                              f'{" or ".join(sorted({r.target for r in records})) or last.target}')
         return sorted(found)

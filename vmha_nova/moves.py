@@ -194,8 +194,16 @@ def follow(move: model.Move, source: str, instance: model.Instance | None, recor
     if last.status in DONE:
         return _landed(move, source, instance, last, policy, now)
     if last.status in BROKEN and not instance.task_state:
-        return _broken(move, source, instance, last, policy, now)
+        return {} if _too_early(move, last, seen_at) else _broken(
+            move, source, instance, last, policy, now)
     return _still(move, last, policy, now)
+
+
+def _too_early(move, last, seen_at):
+    """Whether a broken record may be somebody else's, of right before a call of ours."""
+    if move.accepted_at:
+        return seen_at < move.accepted_at
+    return bool(last.target != move.target and move.not_before and seen_at < move.not_before)
 
 
 def _still(move, last, policy, now):

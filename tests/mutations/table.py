@@ -91,7 +91,7 @@ MUTATIONS = (
              '    if instance.task_state:',
              _scenario('answer-lost-record-late')),
     Mutation('second-call', 'moves', 'an instance is evacuated while Nova is evacuating it',
-             'vmha_nova/flight.py', 'if moves.running(move, seen.records):', 'if False:',
+             'vmha_nova/flight.py', 'if moves.running(move, records):', 'if False:',
              _scenario('others-evacuate-unseen')),
     Mutation('power-state-left', 'moves',
              'a stopped instance that Nova has started stays started',
