@@ -254,13 +254,14 @@ class Guard:
             fences = self._fences(host)
             if not fences and self.lifted(recovery):
                 return ''               # what an earlier recovery had moved was looked at then
-            reason = '' if recovery.wish == 'release' else self._uncleaned(
-                recovery, node, well)
             by = [self.fence.of(s.evidence) for s in fences]
+            last = by[-1] if by else None
+            off = OFF if last and last.done and not last.lasting and not well else ''
+            reason = '' if recovery.wish == 'release' else self._uncleaned(
+                recovery, node, well, off)
             if reason:
                 self._keep(host)
-                last = by[-1] if by else None
-                return OFF if last and last.done and not last.lasting and not well else reason
+                return reason
             if any(fence is not None and fence.done for fence in by):
                 self._lift(recovery, any(fence is not None and fence.lasting for fence in by))
             return reason
@@ -276,8 +277,10 @@ class Guard:
                 if recovery.wish == 'release' else 'its old guests are gone'),
                 {'ranges': sorted(ranges)}))[1])
 
-    def _uncleaned(self, recovery, node, well):
+    def _uncleaned(self, recovery, node, well, off):
         """Why old guests may still be on the host; '': they are proven gone.
+
+        :param off: what is to be said of a host that is switched off, ''
 
         Nova ends an evacuation's record as 'completed' when a nova-compute that has started again
         has removed the old guest. A heartbeat proves no such thing: a host whose cable was put
@@ -293,30 +296,37 @@ class Guard:
         self._need_records(recovery.host, sent, listed)
         records = [r for r in listed if r.status not in moves.BROKEN
                    and any(r.id not in m.known for m in sent[r.instance_id])]
-        left = [r for r in records if r.status != 'completed']
-        if left:
-            return (f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
-                    f'{recovery.host}: restart nova-compute there; or, only if the machine is '
-                    f'gone for good, "openstack vmha recovery release {recovery.id}"')
+        # Said first, also of a host that is off: it must not be started before that is settled.
         if away := self._elsewhere(recovery.host, rows, listed):
             return (f'{", ".join(away)} may run there, though Nova shows it here: that evacuation '
                     'was begun, and never ended. The next start of nova-compute, or of the guest, '
                     'would run it here as well. See that it does not run there ("virsh list"), '
                     f'then "openstack vmha recovery release {recovery.id}", and put '
                     f'{recovery.host} in service')
+        left = [r for r in records if r.status != 'completed']
+        if left:
+            return off or (
+                f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
+                f'{recovery.host}: restart nova-compute there; or, only if the machine is '
+                f'gone for good, "openstack vmha recovery release {recovery.id}"')
         # What never left has no second copy; but an operator who aborts may mean the host.
         up = node is not None and node.up and not node.forced_down
         if not records and not up and not (well and recovery.state != 'aborted'):
-            return f'nothing has left {recovery.host}: put it in service when it is well'
+            return off or f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
 
     def _line(self, recovery):
         return moves.line(recovery, self.store.recoveries(host=recovery.host))
 
     def _elsewhere(self, host, rows, listed):
-        """Guests that Nova shows on the host, and that may run on a target: 'NAME on HOST'."""
+        """Guests that may run on a target, and would on the host when it starts: 'NAME on HOST'.
+
+        Not those that its next start leaves alone, as it completes their records.
+        """
         found = []
         for ident, records in moves.unended(rows, listed).items():
+            if any(r.status != 'completed' for r in records):
+                continue
             try:
                 instance = self.nova.server(ident)
             except exception.NotFound:
