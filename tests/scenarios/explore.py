@@ -249,6 +249,9 @@ class _Play:
         """The same; and what may run in two places is seen to, where it is named."""
         self._answer()
         world = self._world
+        for host, one in world.nova.hosts.items():
+            if not one.powered:         # fenced since
+                self._do(f'switch-on {host}')
         for host in self._let_go():
             self._put_back.add(host)
             if world.ceph:

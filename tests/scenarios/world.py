@@ -79,6 +79,8 @@ class World(sim.World):
             self.monitor = watcher.Watcher(self, topology['monitor'] or {})
             if self.ceph:
                 self.ceph.watcher = self.monitor
+            if self.power:
+                self.power.on_off = self.monitor.lose_power
         self.nova.before = self.invariants.before_act
         self.story.say = self.invariants.hear
 

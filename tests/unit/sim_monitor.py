@@ -124,9 +124,9 @@ class World:
     def cut(self, name='c0', networks=NETWORKS):
         """The cables; all of them is a power cord as well."""
         host = self.hosts[name]
-        host.linked -= set(networks)
-        if c.STORAGE in networks:
+        if c.STORAGE in host.linked & set(networks):
             host.osd_since = self.now
+        host.linked -= set(networks)
 
     def kill_osd(self, name='c0'):
         host = self.hosts[name]

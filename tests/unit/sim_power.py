@@ -21,6 +21,7 @@ class SimPower:
         self.hosts = list(hosts)
         self.moods = {}
         self.calls = []
+        self.on_off = lambda host: None     # for who else has to know
 
     # -- parameters.Parameters ------------------------------------------------------------------
     def all(self):
@@ -42,6 +43,7 @@ class SimPower:
         self._call('off', peer)
         if peer.host not in self.moods:
             self.nova.lose_power(peer.host)
+            self.on_off(peer.host)
         elif self.moods[peer.host] == SLOW:
             del self.moods[peer.host]   # the next order works
         return 'Success'
