@@ -36,7 +36,7 @@ class Store(reads.Reads):
     @base.tried_again
     def report_failure(self, host, source, reason='', detected_at=None, evidence=None,
                        forced=False):
-        """Write that a host is reported down; the same report again only counts.
+        """Write that a host is reported down; the same report again only counts, and says so anew.
 
         It is the same while an earlier one of its source is open, or was found to be a duplicate
         of a recovery whose host is still out. What another source says is another report: it may
@@ -61,6 +61,10 @@ class Store(reads.Reads):
                 or (detected_at is not None and last.detected_at == detected_at))
             if same:
                 last.repeats += 1
+                if last.state in reads.OPEN_FAILURES:
+                    # Beats that came before say nothing about it: they are counted anew.
+                    last.evidence = {k: v for k, v in last.evidence.items()
+                                     if k not in model.OWN_EVIDENCE}
                 return base.record(model.HostFailure, last), False
             row = table(host=host, source=source, reason=reason, received_at=now, state='new',
                         detected_at=detected_at or now, evidence=evidence, forced=forced,
