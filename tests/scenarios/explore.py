@@ -131,9 +131,12 @@ class _Play:
         if not self._case.returns:
             return
         self._bring_back()
-        self._until('a host does not come back', self._all_back, self._answer_and_see_to)
         self._until('the engine does not look', self._all_looked_at, self._answer)
-        self._steps(8)
+        for _ in range(3):              # a report that was on its way may take a host out again
+            self._until('a host does not come back', self._all_back, self._answer_and_see_to)
+            self._steps(8)
+            if self._all_back():
+                break
         self._final()
 
     def _do(self, text):
