@@ -122,9 +122,12 @@ class Engine:
         self._wake.set()
 
     def moved(self):
-        """Nova has told of an instance: look at the moves under way."""
+        """Nova has told of an instance: look at the moves under way, soon.
+
+        Each evacuation makes a dozen of these. The loop comes round by itself where moves are
+        under way.
+        """
         self.work.flight.poke()
-        self._wake.set()
 
     @property
     def term(self):

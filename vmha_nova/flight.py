@@ -29,7 +29,8 @@ class Seen:
     """What was last read of one recovery's moves; rebuilt by looking again."""
 
     records: list | None = None                     # Nova's evacuation records of the source
-    at: datetime.datetime | None = None             # when those were asked for
+    records_at: datetime.datetime | None = None     # when those were asked for
+    at: datetime.datetime | None = None             # when all instances that changed were, before
     asked_at: datetime.datetime | None = None       # when the last look began
     error: str = ''                                 # why the last look failed
 
@@ -66,7 +67,7 @@ class Flight:
         """Bring the rows up to date with the answers of calls and with Nova's lists."""
         before = {m.id: m.state for m in rows}
         rows = self._follow(recovery, rows, seen, change)
-        self._learn(before, rows)
+        self._learn(before, rows, seen.records or ())
         return rows
 
     def _follow(self, recovery, rows, seen, change):
@@ -79,14 +80,16 @@ class Flight:
         rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
         return self._settle(recovery, rows, instances, change)
 
-    def _learn(self, before, rows):
+    def _learn(self, before, rows, records):
         """Let what has become of the calls of this process set the pace."""
         now = self.clock()
         for move in rows:
-            if move.id not in self._sent or move.state in ('sending', 'accepted', before[move.id]):
+            done = move.state == 'accepted' and moves.done(move, records)
+            if move.id not in self._sent or not done and (
+                    move.state in ('sending', 'accepted', before[move.id])):
                 continue
             sent, flying = self._sent.pop(move.id)
-            if move.landed_at is not None:
+            if done or move.landed_at is not None:
                 self.pace = pace.landed(self.pace, move.target, sent, flying, now)
             elif move.state in ('waiting', 'unsure'):
                 self.pace = pace.trouble(self.pace, '', sent, now)
@@ -117,18 +120,19 @@ class Flight:
             return rows                 # what others do there meanwhile is not known
         self.pace = self.pace or pace.start(self.settings, now)
         # Nova is one: so is the pace, however many hosts have failed.
-        flying = [m for m in self.store.under_way() if m.state != 'settling']
+        flying = [m for m in self.store.under_way() if m.state != 'settling' and not (
+            m.state == 'accepted' and moves.done(m, seen.records))]
         room = min(self.pace.window.size - len(flying),
                    pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
-        doubtful = self._doubtful(recovery, seen.records)
+        ripe = [m for m in rows if m.state == 'waiting' and not (
+            m.not_before and m.not_before > now)]
+        doubtful = self._doubtful(recovery, seen.records) if ripe and room > 0 else {}
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
-        for move in rows:
+        for move in ripe:
             if room <= 0:
                 break
-            if move.state != 'waiting' or (move.not_before and move.not_before > now):
-                continue
             node = cluster.nodes.get(move.target)
             if node is None or not node.enabled:
                 continue
@@ -147,7 +151,7 @@ class Flight:
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
-                            seen.at)
+                            seen.records_at)
         return rows
 
     def _never_twice(self, recovery, move, records, doubtful):
@@ -171,10 +175,11 @@ class Flight:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
-    def _evacuate(self, move, source, seen_at):
+    def _evacuate(self, move, source, records_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
-        # into this one. So it is looked at once more, unless it just was.
-        if (self.clock() - seen_at).total_seconds() >= JUST and (
+        # into this one. So it is looked at once more, unless Nova's records were just read: they
+        # show an evacuation by anybody, and the instances are listed every few seconds.
+        if (self.clock() - records_at).total_seconds() >= JUST and (
                 self.collector.is_gone(move.instance_id)):
             raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
@@ -200,7 +205,7 @@ class Flight:
                 LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
             seen.error = str(result.error)
         elif result is not None:
-            (seen.records, seen.at), seen.error = result.value, ''
+            (seen.records, seen.records_at, seen.at), seen.error = result.value, ''
         now = self.clock()
         if self._due(rows, seen, now) and not self.jobs.under_way(key):
             seen.asked_at = now
@@ -223,18 +228,21 @@ class Flight:
         """Nova's records of the host, and when the older of them and the instances was asked for.
 
         All instances that changed are listed now and then. In between those are asked for whose
-        evacuation has ended, as all others are as they were.
+        evacuation has ended, as all others are as they were; who has arrived can wait for the
+        list while others wait to be sent.
         """
         asked_at = self.clock()
         records = self.nova.evacuations(recovery.host)
+        busy = any(m.state == 'waiting' for m in rows)
         ended = [m.instance_id for m in rows if m.state == 'settling' or (
-            m.state in ('accepted', 'unsure') and moves.ended(m, records))]
+            m.state in ('accepted', 'unsure') and moves.ended(m, records)
+            and not (busy and moves.done(m, records)))]
         if whole_at is not None and len(ended) <= FEW and (
                 (asked_at - whole_at).total_seconds() < self.settings.follow_interval):
             try:
                 for instance_id in ended:
                     self.collector.is_gone(instance_id)
-                return records, whole_at
+                return records, asked_at, whole_at
             except exception.VmhaError as e:
                 LOG.debug('they are listed instead: %s', e)     # one record may be broken
         self.collector.refresh_instances()
@@ -248,7 +256,7 @@ class Flight:
                 self.collector.is_gone(instance_id)
             except exception.VmhaError as e:
                 LOG.debug('it is as it was listed: %s', e)
-        return records, asked_at
+        return records, asked_at, asked_at
 
     def _progress(self, recovery, rows, seen, instances):
         changes = {}

@@ -321,10 +321,7 @@ class NovaEndpoint(_Endpoint):
                 self.moved()
 
     def _service(self, data):
-        if data['binary'] != 'nova-compute':
-            return
-        self.collector.poke()
-        if not data['forced_down']:
+        if data['binary'] != 'nova-compute' or not data['forced_down']:
             return
         if any(r.host == data['host'] and r.ended_at is None
                for r in self.store.recoveries(unreleased=True)):

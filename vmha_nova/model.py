@@ -151,7 +151,7 @@ class Policy:
     need_same_backend: bool = True
     max_attempts: int = 3                       # evacuations tried for one instance
     window: int = 24                            # evacuations in flight, in all, at most,
-    window_start: int = 6                       # and to begin with
+    window_start: int = 8                       # and to begin with
     window_per_target: int = 8                  # the same to one target
     window_per_target_start: int = 3
     limits: 'Limits' = dataclasses.field(default_factory=lambda: Limits())

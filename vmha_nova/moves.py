@@ -37,6 +37,15 @@ def on_its_way(move: model.Move) -> bool:
     return bool(move.target) and move.state not in ('unplaced', 'left', 'gone', 'failed')
 
 
+def uncounted(move: model.Move, cluster: model.Cluster) -> bool:
+    """Whether Placement's used amounts do not contain this move yet (on the safe side)."""
+    if not on_its_way(move):
+        return False
+    node = cluster.nodes.get(move.target)
+    return node is not None and (
+        node.usage_at is None or move.accepted_at is None or move.accepted_at > node.usage_at)
+
+
 def bound(host: str, cluster: model.Cluster, rows) -> dict[str, str]:
     """Where instances go that the cluster still shows on their failed host: id -> target."""
     return {m.instance_id: m.target for m in rows if on_its_way(m)
@@ -93,6 +102,12 @@ def ended(move: model.Move, records) -> bool:
     """Whether Nova has ended the evacuation that came after our last call, one way or another."""
     new = records_of(move, records)
     return bool(new) and all(r.status in DONE | BROKEN for r in new)
+
+
+def done(move: model.Move, records) -> bool:
+    """Whether Nova has ended that evacuation, and says that the instance has arrived."""
+    new = records_of(move, records)
+    return bool(new) and all(r.status in DONE for r in new)
 
 
 def intend(move: model.Move, records, now: datetime.datetime) -> dict:

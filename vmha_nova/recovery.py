@@ -162,10 +162,13 @@ class Work:
         return states.paused(pause) if pause.paused else ''
 
     def take_down(self, recovery, cluster):
-        """Tell Nova that the host is down, and list once more what was on it."""
+        """Tell Nova that the host is down; meanwhile, begin with what comes next."""
         if self.jobs.running(('return', recovery.host)):
             return None                 # the end of its last way back
+        self.jobs.start(('list', recovery.id), self._list, recovery)
         down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
+        if self.guard.objection(recovery) == '':
+            self._enable_targets(recovery, cluster, self.store.moves(recovery.id))
         if down is None:
             return None
         if down.error:
@@ -304,16 +307,8 @@ class Work:
         """A host as the plan has to see it, with what its moves under way take elsewhere."""
         return model.Failed(
             host=host, bound=moves.bound(host, cluster, leaving),
-            pledged={m.instance_id: m.target for m in leaving if self._uncounted(m, cluster)},
+            pledged={m.instance_id: m.target for m in leaving if moves.uncounted(m, cluster)},
             **values)
-
-    def _uncounted(self, move, cluster):
-        """Whether Placement's used amounts do not contain this move yet (on the safe side)."""
-        if not moves.on_its_way(move):
-            return False
-        node = cluster.nodes.get(move.target)
-        return node is not None and (
-            node.usage_at is None or move.accepted_at is None or move.accepted_at > node.usage_at)
 
     # -- acting: fence, force_down, disable, enable ----------------------------------------------
     def _take_down(self, recovery):
@@ -342,13 +337,14 @@ class Work:
                           lambda act=act: (act(), ('done', '', {}))[1])
 
     def _list(self, recovery):
-        """The host's instances and evacuation records, read after Nova holds it down."""
+        """The host's instances and evacuation records, read after its fence."""
         asked_at = self.clock()
         self.collector.refresh_services(RECENT)
         if recovery.host in self.collector.snapshot.unknown_hosts:
             raise exception.Unreachable('its cell is down')
         instances = self.collector.reconcile(recovery.host)
-        return instances, flight.Seen(self.nova.evacuations(recovery.host), asked_at, asked_at)
+        return instances, flight.Seen(
+            self.nova.evacuations(recovery.host), asked_at, asked_at, asked_at)
 
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.

@@ -48,7 +48,7 @@ class Memory(store.Store):
     """
 
     def __init__(self):
-        super().__init__(None, connection='sqlite://', thread_checkin=False)
+        super().__init__(None, connection='sqlite://')
         self._kept, self._pending, self._steps = {}, [], {}
         self._template = _template()
         self._engine = self._manager.writer.get_engine()

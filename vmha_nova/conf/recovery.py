@@ -8,7 +8,7 @@ OPTS = [
                help='Evacuations in flight at a time, in all, at most. How many there are follows '
                     'what Nova answers: more as long as they land faster then, fewer when that '
                     'makes no difference, half when one fails.'),
-    cfg.IntOpt('window_start', default=6, min=1,
+    cfg.IntOpt('window_start', default=8, min=1,
                help='Evacuations in flight at a time, in all, when a recovery begins; never more '
                     'than window.'),
     cfg.IntOpt('window_per_target', default=8, min=1,

@@ -98,7 +98,9 @@ class Database:
         self._clock = clock
         self._rest = rest
         self._manager = enginefacade.transaction_context()
-        self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL', **options)
+        # thread_checkin is for eventlet: it gives way to other threads after each transaction.
+        self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL',
+                                thread_checkin=False, **options)
         self._manager.append_on_engine_create(_tune_sqlite)
         self._manager.append_on_engine_create(_greet)
 
