@@ -151,7 +151,7 @@ class Flight:
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
-                            seen.records_at)
+                            seen.records, seen.records_at)
         return rows
 
     def _never_twice(self, recovery, move, records, doubtful):
@@ -175,13 +175,18 @@ class Flight:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
-    def _evacuate(self, move, source, records_at):
+    def _evacuate(self, move, source, records, records_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
         # into this one. So it is looked at once more, unless Nova's records were just read: they
         # show an evacuation by anybody, and the instances are listed every few seconds.
-        if (self.clock() - records_at).total_seconds() >= JUST and (
-                self.collector.is_gone(move.instance_id)):
-            raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
+        if (self.clock() - records_at).total_seconds() >= JUST:
+            # For a moment it has no task state any more, and its host is still the source.
+            new = self.nova.evacuations(source)
+            if moves.records_of(dataclasses.replace(
+                    move, known=[r.id for r in records]), new):
+                raise exception.Unreachable('somebody else evacuates it')
+            if self.collector.is_gone(move.instance_id):
+                raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
         if found is None or not found.known:
             raise exception.Unreachable('Nova cannot show it now')
