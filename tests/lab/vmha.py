@@ -235,7 +235,7 @@ class Vmha:
         """
         said = follow(self.monitor_log)
         own = self.conf_file.with_name('vmha-monitor.conf')
-        write(own, {'DEFAULT': {'log_file': self.monitor_log}})
+        write(own, {'DEFAULT': {'log_file': self.monitor_log, 'debug': True}})
         prefix = self.lab.network.exec_prefix('watch') if self.lab.network else []
         self._spawn(MONITOR, [*prefix, *self.command('monitor'), '--config-file', str(own)],
                     self.environment(), self.monitor_log)

@@ -5,6 +5,7 @@ import functools
 import logging
 import queue
 import random
+import re
 import threading
 import time
 
@@ -30,6 +31,7 @@ TICK = 0.1                  # seconds between judgements, at most
 SLOW = 1.0                  # and between those of all hosts
 RESOLVE = 300.0             # seconds between looking up names
 LOCK = 'vmha-monitor'
+NUMBER = re.compile(r'[\d.]+')
 WITNESSES = ''              # no host's name: what the prober calls them
 SETTINGS = set(c.Settings.__dataclass_fields__) - {'storage', 'stale_after'}
 
@@ -93,6 +95,7 @@ class Monitor:
         self._came = queue.SimpleQueue()        # looks, from the threads of the lookers
         self._where, self._ports = {}, {}       # host -> address by Nova; Targets of its OSDs
         self._said, self._written = {}, {}      # host -> verdict in the log, in the journal
+        self._traced = {}                       # host -> its reason as traced last
         self._cut_off = ''
         self._all_at = self._judged_at = 0.0
         self._touched = set()
@@ -138,7 +141,8 @@ class Monitor:
             for host in known - set(self.watch.hosts):
                 LOG.info('%s is watched no more: Nova does not list it', host)
                 self._prober.watch(host, {})
-                for table in (self._where, self._ports, self._said, self._written):
+                for table in (self._where, self._ports, self._said, self._written,
+                              self._traced):
                     table.pop(host, None)
             if len(self.watch.hosts) != self._count:
                 self._count = len(self.watch.hosts)
@@ -168,6 +172,8 @@ class Monitor:
         self._cut_off = self.watch.cut_off
         for change in changes:
             self._tell(change)
+        if LOG.isEnabledFor(logging.DEBUG):
+            self._trace()
         self._reports.sync({host: (found, self.watch.evidence(host, now)) for host, found in
                             self.watch.found(self._reported).items()})
         if hosts is None:
@@ -189,6 +195,14 @@ class Monitor:
             self._journal.tell(watch.Change(
                 change.host, written, change.verdict, change.evidence))
         self._written[change.host] = what
+
+    def _trace(self):
+        """Why each verdict is as it is, whenever that is another reason but for its numbers."""
+        for host, found in self.watch.verdicts.items():
+            text = NUMBER.sub('N', found.reason)
+            if self._traced.get(host) != text:
+                self._traced[host] = text
+                LOG.debug('%s is %s: %s', host, found.what, found.reason)
 
     def _show(self):
         self._metrics.count(collections.Counter(
