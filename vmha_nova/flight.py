@@ -30,7 +30,7 @@ class Seen:
 
     records: list | None = None                     # Nova's evacuation records of the source
     records_at: datetime.datetime | None = None     # when those were asked for
-    at: datetime.datetime | None = None             # when the older of those and the list of changes was
+    at: datetime.datetime | None = None             # when those or the changes were, the older
     asked_at: datetime.datetime | None = None       # when the last look began
     error: str = ''                                 # why the last look failed
 
