@@ -230,7 +230,9 @@ class Flight:
         return age >= (EAGER if poked else self.settings.follow_interval)
 
     def _read(self, recovery, rows, whole_at):
-        """Nova's records of the host, and when the older of them and the instances was asked for.
+        """Nova's records of the host, when they were asked for, and when they or the changes were.
+
+        The older of the two, that is.
 
         All instances that changed are listed now and then. In between those are asked for whose
         evacuation has ended, as all others are as they were; who has arrived can wait for the
