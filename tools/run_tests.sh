@@ -21,9 +21,9 @@ environment with tox in .tox-host, and runs tox. Without an option all four laye
                  and every way in which a host returns
   -h, --help     this text
 
-The last line is 'N passed, N failed'. An environment that cannot be made, a runner that breaks
-off and a layer without any test count as one failed test each. The exit status is 0 only if
-something passed and nothing failed.
+What failed is named at the end, and the last line is 'N passed, N failed'. An environment that
+cannot be made, a runner that breaks off and a layer without any test count as one failed test
+each. The exit status is 0 only if something passed and nothing failed.
 
 Environment: PYTHON names the interpreter to use.
 EOF
@@ -58,11 +58,16 @@ host=$root/.tox-host
 . "$root/tools/common.sh"
 passed=0
 failed=0
+failures=()
 
 say() { printf '\n== %s\n' "$*"; }
 
 finish() {
     [ -z "$left_out" ] || say "storage: NOT RUN, it takes root"
+    if [ ${#failures[@]} -gt 0 ]; then
+        say 'failed:'
+        printf '%s\n' "${failures[@]}"
+    fi
     printf '\n%d passed, %d failed\n' "$passed" "$failed"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
     exit
@@ -145,6 +150,7 @@ run_lint() {
         say "$1: passed"
     else
         failed=$((failed + 1))
+        failures+=("$1")
         say "$1: FAILED"
     fi
 }
@@ -161,6 +167,7 @@ run_tests() {
         counts=$(".tox/$name/bin/stestr" --repo-url "$STESTR_REPO" last --subunit \
                  | ".tox/$name/bin/python" tools/test_counts.py) || status=1
         read -r good bad skipped <<<"$counts" || status=1
+        mapfile -t -O ${#failures[@]} failures < <(tail -n +2 <<<"$counts")
     fi
     good=${good:-0} bad=${bad:-0}
     if [ $((good + bad)) -eq 0 ]; then

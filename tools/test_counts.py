@@ -1,9 +1,9 @@
 """Read a subunit stream (v2) from standard input; print '<passed> <failed> <skipped>'.
 
-A test that started and never ended counts as failed.
+The names of the tests that failed follow, one a line. A test that started and never ended counts
+as failed.
 """
 
-import collections
 import sys
 
 import subunit
@@ -15,18 +15,24 @@ IGNORED = ('exists',)       # listed, not run
 
 
 def count(stream):
-    """Return (passed, failed, skipped) of the subunit v2 bytes in the binary file ``stream``."""
-    statuses = collections.Counter()
-    result = testtools.StreamToDict(lambda test: statuses.update([test['status']]))
+    """Return (passed, skipped, failed) of the subunit v2 bytes in the binary file ``stream``.
+
+    The first two are numbers, the last is a list of the names of tests.
+    """
+    tests = []
+    result = testtools.StreamToDict(tests.append)
     result.startTestRun()
     subunit.ByteStreamToStreamResult(stream, non_subunit_name='stdout').run(result)
     result.stopTestRun()
-    passed = sum(statuses.pop(status, 0) for status in PASSED)
-    skipped = sum(statuses.pop(status, 0) for status in SKIPPED)
-    for status in IGNORED:
-        statuses.pop(status, None)
-    return passed, sum(statuses.values()), skipped
+    passed = sum(test['status'] in PASSED for test in tests)
+    skipped = sum(test['status'] in SKIPPED for test in tests)
+    failed = [test['id'] for test in tests
+              if test['status'] not in PASSED + SKIPPED + IGNORED]
+    return passed, skipped, failed
 
 
 if __name__ == '__main__':
-    print(*count(sys.stdin.buffer))
+    passed, skipped, failed = count(sys.stdin.buffer)
+    print(passed, len(failed), skipped)
+    for name in failed:
+        print(name)
