@@ -33,6 +33,7 @@ class Seen:
     at: datetime.datetime | None = None             # when those or the changes were, the older
     asked_at: datetime.datetime | None = None       # when the last look began
     error: str = ''                                 # why the last look failed
+    earlier: list | None = None                     # moves of the recoveries it took over from
 
 
 class Flight:
@@ -126,7 +127,7 @@ class Flight:
                    pace.calls(self.pace) - sum(m.state == 'sending' for m in flying))
         ripe = [m for m in rows if m.state == 'waiting' and not (
             m.not_before and m.not_before > now)]
-        doubtful = self._doubtful(recovery, seen.records) if ripe and room > 0 else {}
+        doubtful = self._doubtful(recovery, seen) if ripe and room > 0 else {}
         per_target = {}
         for move in flying:
             per_target[move.target] = per_target.get(move.target, 0) + 1
@@ -162,10 +163,12 @@ class Flight:
             return moves.doubt(move, doubtful[move.instance_id], recovery, self.clock())
         return None
 
-    def _doubtful(self, recovery, records):
+    def _doubtful(self, recovery, seen):
         """Instances that may run where an earlier recovery has sent them; see moves.unended."""
-        earlier = moves.line(recovery, self.store.recoveries(host=recovery.host))[1:]
-        return moves.unended([m for one in earlier for m in self.store.moves(one.id)], records)
+        if seen.earlier is None:        # those are over, and let go of: they change no more
+            line = moves.line(recovery, self.store.recoveries(host=recovery.host))
+            seen.earlier = [m for one in line[1:] for m in self.store.moves(one.id)]
+        return moves.unended(seen.earlier, seen.records)
 
     def _tell(self, recovery, nodes):
         """Write down at which pace it goes on, if that is another one."""
@@ -182,8 +185,8 @@ class Flight:
         if (self.clock() - records_at).total_seconds() >= JUST:
             # For a moment it has no task state any more, and its host is still the source.
             new = self.nova.evacuations(source)
-            if moves.records_of(dataclasses.replace(
-                    move, known=[r.id for r in records]), new):
+            known = {r.id for r in records}
+            if any(r.instance_id == move.instance_id and r.id not in known for r in new):
                 raise exception.Unreachable('somebody else evacuates it')
             if self.collector.is_gone(move.instance_id):
                 raise exception.NotFound(f'server {move.instance_id} does not exist', 404)

@@ -342,9 +342,9 @@ class Work:
         self.collector.refresh_services(RECENT)
         if recovery.host in self.collector.snapshot.unknown_hosts:
             raise exception.Unreachable('its cell is down')
-        instances = self.collector.reconcile(recovery.host)
+        instances, records_at = self.collector.reconcile(recovery.host), self.clock()
         return instances, flight.Seen(
-            self.nova.evacuations(recovery.host), asked_at, asked_at, asked_at)
+            self.nova.evacuations(recovery.host), records_at, asked_at, asked_at)
 
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
