@@ -20,7 +20,8 @@ EAGER = 0.5                             # seconds between looks while notificati
 # after a notification it is worth looking again.
 SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
-JUST = 0.5                              # seconds after which an instance is looked at once more
+JUST = 0.5                              # seconds after which Nova's records are read once more
+LISTED = 10.0                           # and those after which an instance is looked at itself
 FEW = 8                                 # instances that are asked for one by one
 
 
@@ -147,12 +148,12 @@ class Flight:
             changes[move.id] = moves.intend(move, seen.records, now)
             ready.append(move)
         rows = change(recovery, rows, changes)
-        if ready:
-            self._tell(recovery, cluster.nodes)
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
-                            seen.records, seen.records_at)
+                            seen.records, seen.records_at, seen.at)
+        if ready:
+            self._tell(recovery, cluster.nodes)
         return rows
 
     def _never_twice(self, recovery, move, records, doubtful):
@@ -178,18 +179,18 @@ class Flight:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
-    def _evacuate(self, move, source, records, records_at):
+    def _evacuate(self, move, source, records, records_at, listed_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
-        # into this one. So it is looked at once more, unless Nova's records were just read: they
-        # show an evacuation by anybody, and the instances are listed every few seconds.
+        # into this one. For a moment only its record shows such an evacuation, with the instance
+        # on the source and in no task. The instances are listed every few seconds.
         if (self.clock() - records_at).total_seconds() >= JUST:
-            # For a moment it has no task state any more, and its host is still the source.
-            new = self.nova.evacuations(source)
             known = {r.id for r in records}
-            if any(r.instance_id == move.instance_id and r.id not in known for r in new):
+            if any(r.instance_id == move.instance_id and r.id not in known
+                   for r in self.nova.evacuations(source)):
                 raise exception.Unreachable('somebody else evacuates it')
-            if self.collector.is_gone(move.instance_id):
-                raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
+        if (self.clock() - listed_at).total_seconds() >= LISTED and (
+                self.collector.is_gone(move.instance_id)):
+            raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
         if found is None or not found.known:
             raise exception.Unreachable('Nova cannot show it now')

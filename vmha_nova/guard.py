@@ -237,8 +237,7 @@ class Guard:
         at, reason = self._kept.get(recovery.id, (None, None))
         if at is not None and (self.clock() - at).total_seconds() < GUARD:
             return reason
-        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, node,
-                                  well)
+        result = self.jobs.insist(('keep', recovery.id), self._keep_or_lift, recovery, well)
         if result is None:
             return reason
         if result.error:
@@ -246,7 +245,7 @@ class Guard:
         self._kept[recovery.id] = self.clock(), result.value
         return result.value
 
-    def _keep_or_lift(self, recovery, node, well):
+    def _keep_or_lift(self, recovery, well):
         host = recovery.host
         with self._turn[host]:
             if self.store.recovery(recovery.id).released_at is not None:
@@ -257,8 +256,7 @@ class Guard:
             by = [self.fence.of(s.evidence) for s in fences]
             last = by[-1] if by else None
             off = OFF if last and last.done and not last.lasting and not well else ''
-            reason = '' if recovery.wish == 'release' else self._uncleaned(
-                recovery, node, well, off)
+            reason = '' if recovery.wish == 'release' else self._uncleaned(recovery, well, off)
             if reason:
                 self._keep(host)
                 return reason
@@ -277,7 +275,7 @@ class Guard:
                 if recovery.wish == 'release' else 'its old guests are gone'),
                 {'ranges': sorted(ranges)}))[1])
 
-    def _uncleaned(self, recovery, node, well, off):
+    def _uncleaned(self, recovery, well, off):
         """Why old guests may still be on the host; '': they are proven gone.
 
         :param off: what is to be said of a host that is switched off, ''
@@ -309,9 +307,11 @@ class Guard:
                 f'{len(left)} of {len(records)} evacuated guests are not cleaned up on '
                 f'{recovery.host}: restart nova-compute there; or, only if the machine is '
                 f'gone for good, "openstack vmha recovery release {recovery.id}"')
-        # What never left has no second copy; but an operator who aborts may mean the host.
-        up = node is not None and node.up and not node.forced_down
-        if not records and not up and not (well and recovery.state != 'aborted'):
+        # What never left has no second copy; but an operator who aborts may mean the host. The
+        # last look may be of the time before it was taken down.
+        if not records and not (well and recovery.state != 'aborted') and not any(
+                s.host == recovery.host and s.up and not s.forced_down
+                for s in self.nova.services()):
             return off or f'nothing has left {recovery.host}: put it in service when it is well'
         return ''
 

@@ -165,8 +165,8 @@ class Work:
         """Tell Nova that the host is down; meanwhile, begin with what comes next."""
         if self.jobs.running(('return', recovery.host)):
             return None                 # the end of its last way back
-        self.jobs.start(('list', recovery.id), self._list, recovery)
         down = self.jobs.insist(('down', recovery.id), self._take_down, recovery)
+        self.jobs.start(('list', recovery.id), self._list, recovery)
         if self.guard.objection(recovery) == '':
             self._enable_targets(recovery, cluster, self.store.moves(recovery.id))
         if down is None:

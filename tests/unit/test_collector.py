@@ -353,6 +353,42 @@ class NodesTest(Base):
         self.collector.refresh_services()
         self.assertEqual((False, 'by others'), (self.node().enabled, self.node().disabled_reason))
 
+    def test_a_look_that_has_just_begun_will_do_where_that_is_said(self):
+        begun, go = threading.Event(), threading.Event()
+
+        def slowly(call):
+            begun.set()
+            go.wait(10)
+            return self.fake.list_services(call)
+        self.look()
+        self.asked()
+        self.clock.tick(10)
+        self.fake.handlers['GET', SERVICES] = slowly
+        threads = [threading.Thread(target=self.collector.refresh_services)]
+        threads[0].start()
+        begun.wait(10)
+        self.clock.tick(0.5)
+        threads.append(threading.Thread(target=self.collector.refresh_services, args=(1.0,)))
+        threads[1].start()
+        self.assertTrue(threads[1].is_alive(), 'it has not ended')
+        go.set()
+        for thread in threads:
+            thread.join(10)
+        self.assertEqual(1, self.asked()['GET', SERVICES])
+        self.clock.tick(1)
+        self.collector.refresh_services(1.0)
+        self.assertEqual(1, self.asked()['GET', SERVICES], 'that one is too old')
+
+    def test_a_look_that_failed_is_not_shared_afterwards(self):
+        self.look(10)
+        self.clock.tick(10)
+        self.asked()
+        self.fake.fail('GET', SERVICES, status=503, times=2)
+        for _ in range(2):
+            self.assertRaises(exception.Unreachable, self.collector.refresh_services, 1.0)
+        self.collector.refresh_services(1.0)
+        self.assertEqual(3, self.asked()['GET', SERVICES])
+
     def test_a_service_that_is_not_listed_is_no_target_and_no_corpse(self):
         record = self.fake.services.pop('c1')
         self.look()

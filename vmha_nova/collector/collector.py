@@ -69,9 +69,7 @@ class Collector:
 
         :param within: a look that began no more than so many seconds ago will do
         """
-        at = self.snapshot.nodes_at
-        if at is None or (self._clock() - at).total_seconds() >= within:
-            self._services_job.run(self._clock)
+        self._services_job.run(self._clock, within)
 
     def on_enabled(self, host):
         """Nova has confirmed just now that it schedules to a host again."""
