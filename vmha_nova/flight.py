@@ -21,7 +21,6 @@ EAGER = 0.5                             # seconds between looks while notificati
 SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
 JUST = 0.5                              # seconds after which Nova's records are read once more
-LISTED = 10.0                           # and those after which an instance is looked at itself
 FEW = 8                                 # instances that are asked for one by one
 
 
@@ -151,7 +150,7 @@ class Flight:
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
-                            seen.records, seen.records_at, seen.at)
+                            seen.records, seen.records_at)
         if ready:
             self._tell(recovery, cluster.nodes)
         return rows
@@ -179,18 +178,16 @@ class Flight:
             self._told[recovery.id] = text
             self.store.note('info', 'pace', text, recovery.host, recovery.id)
 
-    def _evacuate(self, move, source, records, records_at, listed_at):
+    def _evacuate(self, move, source, records, records_at):
         # Nova checks no task state here: it would turn a deletion, or somebody else's evacuation,
-        # into this one. For a moment only its record shows such an evacuation, with the instance
-        # on the source and in no task. The instances are listed every few seconds.
+        # into this one. Of a host that is down Nova deletes at once, and what else is asked of an
+        # instance there is on the list of changes, made every few seconds. But for a moment only
+        # its record shows an evacuation, with the instance on the source and in no task.
         if (self.clock() - records_at).total_seconds() >= JUST:
             known = {r.id for r in records}
             if any(r.instance_id == move.instance_id and r.id not in known
                    for r in self.nova.evacuations(source)):
                 raise exception.Unreachable('somebody else evacuates it')
-        if (self.clock() - listed_at).total_seconds() >= LISTED and (
-                self.collector.is_gone(move.instance_id)):
-            raise exception.NotFound(f'server {move.instance_id} does not exist', 404)
         found = self.collector.snapshot.instances.get(move.instance_id)
         if found is None or not found.known:
             raise exception.Unreachable('Nova cannot show it now')
