@@ -18,9 +18,9 @@ from tooz import coordination
 from vmha_nova import exception
 
 LOG = logging.getLogger(__name__)
-CYCLE = 1.0                             # seconds between looks at the lock
+CYCLE = 1.0                             # seconds between looks at the lock, at most
 AGAIN = 2.0                             # and until a backend that failed is connected to anew
-CERTAIN, KEPT = 2 / 3, 4 / 5            # parts of the lease: see the module
+CERTAIN, KEPT, LOOKS = 2 / 3, 4 / 5, 1 / 15     # parts of the lease: see the module
 
 
 def member():
@@ -47,6 +47,7 @@ class Leadership:
                  connect=coordination.get_coordinator):
         self._url, self._name, self._member = url, name, member
         self._certain = lease * CERTAIN
+        self._cycle = min(CYCLE, lease * LOOKS)
         # Whole seconds is all that etcd knows. To most drivers the first is how long they wait
         # for an answer, and to ZooKeeper's the lease itself.
         self._options = dict.fromkeys(('timeout', 'lock_timeout'), round(lease * KEPT))
@@ -101,12 +102,12 @@ class Leadership:
                 self._until = None
                 self._say('this process does not lead', logging.INFO)
             self.problem = ''
-            return CYCLE
+            return self._cycle
         except Exception as e:          # of any library that tooz uses
             self.problem = f'the lock of the lead: {(str(e).splitlines() or [repr(e)])[0]}'
             self._say(self.problem, logging.WARNING)
             if self.leads() and not isinstance(e, _Lost):
-                return CYCLE            # it may be back in a moment, and the lock still ours
+                return self._cycle      # it may be back in a moment, and the lock still ours
             self._leave()
             return AGAIN
 
