@@ -27,6 +27,7 @@ class Nova(sim_nova.SimNova):
         self.wanted = {}                # instance id -> ON, OFF: what its owner wants
         self.copies = {}                # instance id -> hosts on which a guest process runs
         self.forced_by_others, self.disabled_by_others = set(), set()
+        self.listed = {}                # host -> (when it was listed last, who was there then)
 
     # -- reading --------------------------------------------------------------------------------
     def _read(self, what):
@@ -51,6 +52,9 @@ class Nova(sim_nova.SimNova):
 
     def servers(self, host=None, changes_since=None, between=None):
         self._read('servers' if host is None else 'servers-of-host')
+        if host is not None:
+            self.listed[host] = self.clock(), {
+                s.id for s in self.servers_.values() if s.host == host}
         return super().servers(host, changes_since, between)
 
     def server(self, ident):

@@ -115,6 +115,7 @@ class _Play:
         self._case, self._world = case, world
         self._seen_to = set()           # hosts that an operator has seen to, as was asked for
         self._put_back = set()          # hosts that an operator has put into service after that
+        self._restarted = set()         # recoveries for which one has restarted a nova-compute
         self._events = events.Events(world)
 
     def play(self):
@@ -249,9 +250,13 @@ class _Play:
             self._do(f'wish {"abort" if told > 1 else "approve"} {recovery.host}')
 
     def _answer_and_see_to(self):
-        """The same; and what may run in two places is seen to, where it is named."""
+        """The same; and what the engine asks for is done, and what it names is seen to.
+
+        A nova-compute is restarted where it says so; what may run in two places is ended in one.
+        """
         self._answer()
         world = self._world
+        self._restart()
         for host, one in world.nova.hosts.items():
             if not one.powered:         # fenced since
                 self._do(f'switch-on {host}')
@@ -274,6 +279,16 @@ class _Play:
             for ident, other in away:
                 self._do(f'destroy {ident} {other}')
             self._do(f'wish release {host}')
+
+    def _restart(self):
+        """Where guests were evacuated after nova-compute had started, it has to start once more."""
+        asked = [e.text for e in self._world.store.events() if 'restart nova-compute' in e.text]
+        for recovery in self._world.store.recoveries(unreleased=True):
+            host, word = recovery.host, f'recovery release {recovery.id}"'
+            if recovery.id not in self._restarted and self._may_start(host) and any(
+                    text.startswith(f'{host} stays out') and word in text for text in asked):
+                self._restarted.add(recovery.id)
+                self._do(f'start-compute {host}')
 
     def _all_over(self):
         store, hosts = self._world.store, self._world.nova.hosts.values()

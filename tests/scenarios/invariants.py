@@ -17,7 +17,7 @@ from vmha_nova import homecoming
 from vmha_nova import marks
 from vmha_nova import states
 
-LOOKS = 3.0                             # seconds until the engine has looked at Nova's services
+LOOKS = 3.0                             # seconds until the engine has looked at Nova
 
 
 class Broken(AssertionError):
@@ -187,9 +187,20 @@ class Invariants:
                                f'{move.state}')
         for server in world.nova.servers_.values():
             if server.host == payload['host'] and server.id not in named and not (
-                    server.id in world.nova.hidden or self._just(world.shown_at, server.id)):
+                    server.id in world.nova.hidden or self._just(world.shown_at, server.id)
+                    or self._came_after_the_list(server)):
                 self.breach(2, f'{server.id} is on {server.host}, and recovery {payload["id"]} '
                                'is over and has not named it')
+
+    def _came_after_the_list(self, server):
+        """Whether no list could show a guest: its host was read just now, and it was not there.
+
+        That takes a nova-compute that runs again. If its host fails once more, it is on the list.
+        """
+        nova = self._world.nova
+        at, there = nova.listed.get(server.host, (None, ()))
+        return at is not None and server.id not in there and (
+            nova.clock() - at).total_seconds() <= LOOKS
 
     # -- how it is ------------------------------------------------------------------------------
     def _two_writers(self):

@@ -19,6 +19,7 @@ from tests.scenarios import world as worlds
 from vmha_nova.db import models
 from vmha_nova import exception
 from vmha_nova.monitor import verdict
+from vmha_nova import recovery
 from vmha_nova import states
 
 # Transitions that states.py allows, and that no code takes: each is safe, and none is needed.
@@ -267,6 +268,16 @@ class InvariantTest(unittest.TestCase):
         world.nova.put('web', host='c2')
         self.broken(1, world)
 
+    def test_a_guest_that_nobody_has_named(self):
+        world = self.world()
+        world.engine.work._finish = lambda *arguments: recovery.Go('recovered', 'no last list')
+        for text in ('cut c1', 'report c1'):
+            events.Events(world).happen(text)
+        while world.stands('web') != 'accepted':
+            world.step()
+        world.add_guest('c1', 'db')     # a last list would show it
+        self.broken(2, world)
+
     def test_a_second_call(self):
         world = self.world()
         world.step()
@@ -348,6 +359,19 @@ class ExploreTest(unittest.TestCase):
             loaded = simulator.load('found', path.parent)
             self.assertIn('it is paused', loaded.readme)
             self.assertEqual([('5.0', ['pause'])], loaded.events)
+
+    def test_who_is_evacuated_after_nova_compute_has_started_is_cleaned_up(self):
+        # An operator insisted, and the cable was back right before the pause was over: the first
+        # beat is none that counts, as somebody has enabled the host in the same moment.
+        case = explore.make(1)
+        case.topology = {'hosts': {'c1': None, 's1': {'spare': True}}, 'guests': {'c1': ['web']},
+                         'nova': {'beat': 2.0}}
+        case.happenings, case.kills, case.pauses, case.returns = [
+            (4.0, 'pause'), (4.0, 'cut c1 management'), (4.0, 'report c1 force=yes'),
+            (10.0, 'disable c1 mine')], (), {}, True
+        self.assertEqual('', explore.attempt(case).problem, case.log)
+        asked = case.log.index('restart nova-compute there')
+        self.assertIn('* start-compute c1', case.log[asked:])
 
     def test_every_kind_of_event_is_drawn(self):
         drawn = {text.split()[0] for seed in range(1, 2000)
