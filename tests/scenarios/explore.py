@@ -281,7 +281,7 @@ class _Play:
             self._do(f'wish release {host}')
 
     def _restart(self):
-        """Where guests were evacuated after nova-compute had started, it has to start once more."""
+        """Where guests were evacuated after nova-compute had started, it starts once more."""
         asked = [e.text for e in self._world.store.events() if 'restart nova-compute' in e.text]
         for recovery in self._world.store.recoveries(unreleased=True):
             host, word = recovery.host, f'recovery release {recovery.id}"'
