@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from tests.functional import base
 from tests.functional import bmc
 from tests.functional import least_case
+from tests.lab import accounts
 from tests.lab.common import LabError
 from tests.lab import vmha
 from vmha_nova import exception
@@ -91,8 +92,20 @@ class Scene(least_case.LeastCase):
         'ceph.hosts_backend': 'rbd:vms',
         'monitor.management_addresses': 'compute1:127.0.0.1', 'collector.capacity_interval': 5}
 
+    #: Of an account of its own, as tooz takes a password for MySQL as it stands in an address.
+    LOCK = 'HiddenLock1'
+
+    def make_database_accounts(self):
+        super().make_database_accounts()
+        accounts.sql(self.lab.state, f"CREATE OR REPLACE USER 'vmha_lock'@'%' IDENTIFIED BY "
+                                     f"'{self.LOCK}'; GRANT SELECT ON vmha.* TO 'vmha_lock'@'%';")
+
+    def drop_database_accounts(self):
+        super().drop_database_accounts()
+        accounts.sql(self.lab.state, "DROP USER IF EXISTS 'vmha_lock'@'%';")
+
     def named(self):
-        url = self.database_url('vmha_run', 'database').replace('mysql+pymysql', 'mysql')
+        url = f'mysql://vmha_lock:{self.LOCK}@{self.lab.bind}:{self.lab.ports["mariadb"]}/vmha'
         return {**super().named(), 'fence__power_file': self.power_file(),
                 'coordination__backend_url': url,
                 # Where all of them answer.
@@ -207,7 +220,7 @@ class Scene(least_case.LeastCase):
                     'database.connection': f'mysql+pymysql://vmha:HiddenSlash2/@x@{bind}/vmha',
                     'coordination.backend_url': f'mysql://vmha:HiddenSlash3/x@{bind}/vmha'},
                 'wrong lock': {
-                    'coordination.backend_url': f'mysql://vmha_run:HiddenWrong5@{bind}:'
+                    'coordination.backend_url': f'mysql://vmha_lock:HiddenWrong5@{bind}:'
                                                 f'{mine["mariadb"]}/vmha'}}.items():
             self.configure_again(**{'database.max_retries': 0, **changes})
             commands = {name_: self.vmha.command(name_) for name_ in ('engine', 'monitor')}
