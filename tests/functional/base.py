@@ -56,18 +56,21 @@ def full(lab, host):
     # An older one does not let everything be reserved.
     version = {'OpenStack-API-Version': 'placement 1.26'}
 
-    def reserve(change):
+    def reserve(amount):
+        """Reserve that much; returns what was reserved."""
         for left in reversed(range(5)):
             found = session.get(path, headers=version).json()
-            found['reserved'] = change(found)
-            answer = session.put(path, json=found, headers=version, raise_exc=not left)
+            answer = session.put(path, json={**found, 'reserved': amount(found)},
+                                 headers=version, raise_exc=not left)
             if answer.status_code != 409:       # nova-compute has written in between
-                return
-    reserve(lambda found: found['total'])
+                break
+        return found['reserved']
+    before = reserve(lambda found: found['total'])
     try:
         yield
     finally:
-        reserve(lambda found: 0)
+        # Nova-compute corrects another value only when it writes the next time.
+        reserve(lambda found: before)
 
 
 class LabTest(case.RecoveryTest):
