@@ -129,6 +129,10 @@ class Engine:
         """
         self.work.flight.poke()
 
+    def follows(self):
+        """Whether moves are under way, so that the loop has the changed servers listed."""
+        return self.work.flight.follows()
+
     @property
     def term(self):
         """The term in which this engine leads or has led, None before."""

@@ -58,6 +58,10 @@ class Flight:
         """A notification tells that something moved: look soon."""
         self._poked_at = self.clock()
 
+    def follows(self):
+        """Whether moves that this process has sent are under way."""
+        return bool(self._sent)
+
     def rest(self):
         """There is nothing to do: the pace is found anew when there is."""
         self.pace = None

@@ -297,15 +297,18 @@ class HostDownEndpoint(_Endpoint):
 
 
 class NovaEndpoint(_Endpoint):
-    """Nova's versioned notifications: mostly hints to look, at once."""
+    """Nova's versioned notifications: mostly hints to look, at once.
+
+    :param engine: is woken, told what moves, and asked if it looks at the servers itself
+    """
 
     filter_rule = oslo_messaging.NotificationFilter(
         event_type=r'^(service\.update|metrics\.update|instance\.|compute_task\.)')
 
-    def __init__(self, store, wake, collector, moved):
-        super().__init__(store, wake)
+    def __init__(self, store, collector, engine):
+        super().__init__(store, engine.wake)
         self.collector = collector
-        self.moved = moved
+        self.engine = engine
 
     def take(self, event_type, payload):
         data = payload['nova_object.data']
@@ -316,9 +319,10 @@ class NovaEndpoint(_Endpoint):
         else:
             if event_type in DISKS:
                 self.collector.ask(data['uuid'])
-            self.collector.poke()
             if event_type.startswith(MOVED):
-                self.moved()
+                self.engine.moved()
+            if not self.engine.follows():
+                self.collector.poke()
 
     def _service(self, data):
         if data['binary'] != 'nova-compute' or not data['forced_down']:
@@ -379,7 +383,7 @@ class Listeners:
         self._add(HostDownEndpoint(store, engine.wake),
                   transport(conf, options.transport_url, durable=True), EXCHANGE, [TOPIC])
         if options.nova_topics:
-            self._add(NovaEndpoint(store, engine.wake, collector, engine.moved),
+            self._add(NovaEndpoint(store, collector, engine),
                       transport(conf, options.nova_transport_url), options.nova_exchange,
                       options.nova_topics, options.nova_pool or None)
 

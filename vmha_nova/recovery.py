@@ -349,17 +349,21 @@ class Work:
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
 
-        :returns: why the first of those hosts cannot be turned on, ''.
+        One after another, as nova-compute has a part in it; one is enough for the first calls.
+        Returns why the first of those hosts cannot be turned on, ''.
         """
         closed = ''
-        wanted = {m.target for m in rows if m.state == 'waiting'}
-        for host in sorted(wanted):
+        for host in dict.fromkeys(m.target for m in rows if m.state == 'waiting'):
             node = cluster.nodes.get(host)
+            if node is not None and node.enabled and recovery.stage != 'moving':
+                break
             if node is None or node.enabled or not node.parked or not node.up or any(
                     self.jobs.running((kind, host)) for kind in ('park', 'unpark')):
                 continue
             result = self.jobs.insist(('enable', host), self._enable, host, recovery.id)
-            if result is not None and result.error:
+            if result is None:
+                break
+            if result.error:
                 closed = closed or f'{host} cannot be enabled: {result.error}'
         return closed
 

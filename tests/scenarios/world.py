@@ -144,8 +144,7 @@ class World(sim.World):
         self._endpoints = {
             'report': messaging.HostDownEndpoint(sim.Mortal(
                 self.store, ('report_failure',), self._gate), self.engine.wake),
-            'nova': messaging.NovaEndpoint(
-                self.store, self.engine.wake, self.collector, self.engine.moved)}
+            'nova': messaging.NovaEndpoint(self.store, self.collector, self.engine)}
 
     def _proxy(self, target, names):
         lock = self.lock

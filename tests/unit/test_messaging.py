@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import tempfile
+import types
 import unittest
 
 from oslo_config import cfg
@@ -131,9 +132,11 @@ class HostDownTest(Base):
 class NovaTest(Base):
     def setUp(self):
         super().setUp()
-        self.collector, self.moved = Collector(), []
-        self.endpoint = messaging.NovaEndpoint(self.store, self.wake, self.collector,
-                                               lambda: self.moved.append(1))
+        self.collector, self.moved, self.under_way = Collector(), [], False
+        self.endpoint = messaging.NovaEndpoint(
+            self.store, self.collector, types.SimpleNamespace(
+                wake=self.wake, moved=lambda: self.moved.append(1),
+                follows=lambda: self.under_way))
 
     def send(self, event_type, data):
         return self.endpoint.info({}, 'nova', event_type, {'nova_object.data': data}, {})
@@ -165,6 +168,12 @@ class NovaTest(Base):
         self.send('compute_task.rebuild_server.error', {'instance_uuid': 'i'})
         self.send('instance.update', {'uuid': 'i'})
         self.assertEqual((3, 2), (self.collector.pokes, len(self.moved)))
+
+    def test_while_moves_are_followed_the_loop_lists_what_changes(self):
+        self.under_way = True
+        self.send('instance.rebuild.end', {'uuid': 'i'})
+        self.send('instance.update', {'uuid': 'i'})
+        self.assertEqual((0, 1), (self.collector.pokes, len(self.moved)))
 
     def test_a_volume_that_comes_or_goes_is_asked_for(self):
         for event in ('attach.start', 'attach.end', 'detach.end', 'extend.end'):
