@@ -5,7 +5,6 @@ import contextlib
 import kombu
 import sqlalchemy as sa
 
-from tests.functional import base
 from tests.functional import least_case
 from tests.lab import accounts
 from tools import least_policy
@@ -53,7 +52,6 @@ FORBIDDEN = (
 )
 
 
-@base.all_only
 class PolicyTest(least_case.LeastCase):
     """Of Nova and Placement."""
 
@@ -119,7 +117,6 @@ class PolicyTest(least_case.LeastCase):
                         if found.what.startswith('Nova'))
 
 
-@base.all_only
 class DatabaseTest(least_case.LeastCase):
     parts = ('database',)
     RUN = {
@@ -165,7 +162,6 @@ class DatabaseTest(least_case.LeastCase):
         self.assertIn(f'{right} command denied', str(caught.exception))
 
 
-@base.all_only
 class BusTest(least_case.LeastCase):
     parts = ('bus',)
 

@@ -19,7 +19,6 @@ import unittest
 import requests
 import sqlalchemy as sa
 
-from tests.functional import base
 from tests.functional import bmc
 from tests.functional import least_case
 from tests.lab import accounts
@@ -244,7 +243,6 @@ class Scene(least_case.LeastCase):
             return process.communicate()[0]
 
 
-@base.all_only
 class SecurityTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):

@@ -39,34 +39,26 @@ class SurvivalTest(unittest.TestCase):
     def test_the_engine_that_leads(self):
         self.all_recovered('leader')
 
-    @base.all_only
     def test_the_engine_that_waits(self):
         self.all_recovered('follower')
 
-    @base.all_only
     def test_rabbitmq(self):
         self.survive('rabbitmq')
 
-    @base.all_only
     def test_the_database(self):
         self.survive('mariadb')
 
-    @base.all_only
     def test_nova_api(self):
         self.all_recovered('nova-api')
 
-    @base.all_only
     def test_nova_conductor(self):
         self.survive('nova-conductor')
 
-    @base.all_only
     def test_nova_scheduler(self):
         self.survive('nova-scheduler')
 
-    @base.all_only
     def test_nova_compute_of_the_spare(self):
         self.survive('spare')
 
-    @base.all_only
     def test_a_slow_keystone(self):
         self.all_recovered('keystone-slow')
