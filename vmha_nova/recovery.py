@@ -349,21 +349,18 @@ class Work:
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
 
-        One after another, as nova-compute has a part in it; one is enough for the first calls.
+        Before any is sent the first one only: nova-compute has a part in it, and may hang.
         Returns why the first of those hosts cannot be turned on, ''.
         """
         closed = ''
-        for host in dict.fromkeys(m.target for m in rows if m.state == 'waiting'):
+        wanted = list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))
+        for host in wanted if recovery.stage == 'moving' else wanted[:1]:
             node = cluster.nodes.get(host)
-            if node is not None and node.enabled and recovery.stage != 'moving':
-                break
             if node is None or node.enabled or not node.parked or not node.up or any(
                     self.jobs.running((kind, host)) for kind in ('park', 'unpark')):
                 continue
             result = self.jobs.insist(('enable', host), self._enable, host, recovery.id)
-            if result is None:
-                break
-            if result.error:
+            if result is not None and result.error:
                 closed = closed or f'{host} cannot be enabled: {result.error}'
         return closed
 
