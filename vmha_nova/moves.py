@@ -255,6 +255,13 @@ def _no_trace(move, source, instance, seen_at, policy, now):
     if seen_at < quiet:
         return {}
     if instance.task_state:
+        # Nova's API may have died between writing that down and passing the call on. Or the call
+        # waits there for somebody who is away: so there is no second one, however long this takes.
+        if (now - move.intent_at).total_seconds() > policy.move_timeout:
+            return _end('failed', 'the answer was lost, and Nova has it in task state '
+                        f'{instance.task_state} without a record of an evacuation: see that '
+                        'nothing is at it, then "openstack server set --state active '
+                        f'{move.instance_id}", then retry', now)
         return dict(not_before=_later(now, policy.quiet),
                     reason=f'outcome unknown; Nova has it in task state {instance.task_state}')
     if move.faults >= policy.max_faults:

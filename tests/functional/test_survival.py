@@ -49,7 +49,8 @@ class SurvivalTest(unittest.TestCase):
         self.survive('mariadb')
 
     def test_nova_api(self):
-        self.all_recovered('nova-api')
+        """It may die when it has written down what it was about to pass on."""
+        self.survive('nova-api')
 
     def test_nova_conductor(self):
         self.survive('nova-conductor')
