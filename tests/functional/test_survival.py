@@ -52,6 +52,7 @@ class SurvivalTest(unittest.TestCase):
         """It may die when it has written down what it was about to pass on."""
         self.survive('nova-api')
 
+    @base.all_only                      # three minutes
     def test_nova_conductor(self):
         self.survive('nova-conductor')
 
