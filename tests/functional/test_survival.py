@@ -45,6 +45,7 @@ class SurvivalTest(unittest.TestCase):
     def test_rabbitmq(self):
         self.survive('rabbitmq')
 
+    @base.all_only                      # three minutes
     def test_the_database(self):
         self.survive('mariadb')
 
