@@ -350,7 +350,8 @@ class Work:
         """Turn scheduling on where this service had turned it off and a move wants to go.
 
         Before any is sent the first one only: nova-compute has a part in it, and may hang.
-        Returns why the first of those hosts cannot be turned on, ''.
+
+        :returns: why the first of those hosts cannot be turned on, ''.
         """
         closed = ''
         wanted = list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))

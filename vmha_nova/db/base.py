@@ -167,7 +167,7 @@ class Database:
     def upgrade(self):
         """Bring the schema to the newest version."""
         alembic.command.upgrade(self._alembic(), 'head')
-        self._manager.writer.get_engine()
+        self._manager.writer.get_engine()       # made here at the latest; see _keep_open
         if self._open is not None:
             # A property of the file. A transaction is one write to the disk then, where it is four
             # with a journal of what was before; and who reads waits for nobody.
