@@ -167,10 +167,19 @@ class _Play:
             words[2] in self._seen_to)
 
     def _may_start(self, host):
-        """Whether no guest would run twice, or what keeps the host from writing outlasts this."""
+        """Whether no guest would run twice, or what keeps the host from writing outlasts this.
+
+        Here nova-compute runs as soon as the host has power. No machine starts within guard.GUARD,
+        the time between two looks at its power, and whoever has power at a look is switched off
+        again. So it is not until the last call is sent.
+        """
         nova, ceph = self._world.nova, self._world.ceph
-        return not any(nova.copies[ident] - {host} for ident in nova.resumed(host)) or (
-            ceph and f'{ceph.ips[host]}/32' in ceph.ranges and not ceph.late)
+        if ceph and f'{ceph.ips[host]}/32' in ceph.ranges and not ceph.late:
+            return True
+        resumed = nova.resumed(host)
+        return not any(nova.copies[ident] - {host} for ident in resumed) and not (
+            resumed and host in {r.host for r in self._world.store.recoveries(open_only=True)
+                                 if r.stage in ('fenced', 'down_in_nova', 'moving')})
 
     def _steps(self, count):
         for _ in range(count):
