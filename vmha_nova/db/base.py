@@ -97,23 +97,13 @@ class Database:
         self.url = options['connection'] = _with_charset(options['connection'])
         self._clock = clock
         self._rest = rest
-        self._open = None
         self._manager = enginefacade.transaction_context()
         # thread_checkin is for eventlet: it gives way to other threads after each transaction.
         self._manager.configure(sqlite_fk=True, mysql_sql_mode='TRADITIONAL',
                                 thread_checkin=False, **options)
+        self._manager.append_on_engine_create(_pool_sqlite)
         self._manager.append_on_engine_create(_tune_sqlite)
-        self._manager.append_on_engine_create(self._keep_open)
         self._manager.append_on_engine_create(_greet)
-
-    def _keep_open(self, engine):
-        """Hold a file of SQLite open; oslo.db has a connection of its own for each transaction.
-
-        Whoever closes it last has to fold its log into it, and that costs more than a transaction.
-        """
-        if engine.dialect.name == 'sqlite' and isinstance(engine.pool, sa.pool.NullPool):
-            self._open = engine.raw_connection()
-            self._open.cursor().execute('SELECT count(*) FROM sqlite_master').fetchone()
 
     @contextlib.contextmanager
     def _session(self, mode):
@@ -167,11 +157,12 @@ class Database:
     def upgrade(self):
         """Bring the schema to the newest version."""
         alembic.command.upgrade(self._alembic(), 'head')
-        self._manager.writer.get_engine()       # made here at the latest; see _keep_open
-        if self._open is not None:
+        engine = self._manager.writer.get_engine()
+        if engine.dialect.name == 'sqlite':
             # A property of the file. A transaction is one write to the disk then, where it is four
             # with a journal of what was before; and who reads waits for nobody.
-            self._open.cursor().execute('PRAGMA journal_mode = WAL')
+            with contextlib.closing(engine.raw_connection()) as connection:
+                connection.cursor().execute('PRAGMA journal_mode = WAL')
 
     def version(self):
         """The schema's version, '' where there is none."""
@@ -254,6 +245,19 @@ def _greet(engine):
             cursor.execute(text)
         connection.commit()
     engine.dispose()                    # oslo.db has connected already
+
+
+def _pool_sqlite(engine):
+    """Keep connections to a file of SQLite, as to any other database.
+
+    oslo.db makes one for each transaction, and that is most of what a transaction costs: the
+    tables are read anew, and who closes the file last has to fold its log into it.
+    """
+    old = engine.pool
+    if engine.dialect.name == 'sqlite' and isinstance(old, sa.pool.NullPool):
+        # As Pool.recreate() does it; there is no public way to another kind of pool.
+        engine.pool = sa.pool.QueuePool(
+            old._creator, max_overflow=-1, dialect=old._dialect, _dispatch=old.dispatch)
 
 
 def _tune_sqlite(engine):
