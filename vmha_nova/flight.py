@@ -25,15 +25,33 @@ FEW = 8                                 # instances that are asked for one by on
 
 
 @dataclasses.dataclass
+class Look:
+    """When one of Nova's lists was read last."""
+
+    asked_at: datetime.datetime | None = None       # when the last look began
+    at: datetime.datetime | None = None             # when the last one began that was answered
+    error: str = ''                                 # why the last one failed
+
+
+@dataclasses.dataclass
 class Seen:
     """What was last read of one recovery's moves; rebuilt by looking again."""
 
     records: list | None = None                     # Nova's evacuation records of the source
-    records_at: datetime.datetime | None = None     # when those were asked for
-    at: datetime.datetime | None = None             # when those or the changes were, the older
-    asked_at: datetime.datetime | None = None       # when the last look began
-    error: str = ''                                 # why the last look failed
+    of_records: Look = dataclasses.field(default_factory=Look)
+    of_servers: Look = dataclasses.field(default_factory=Look)  # all that have changed
     earlier: list | None = None                     # moves of the recoveries it took over from
+
+    @property
+    def at(self):
+        """When the older of the two lists was asked for; None while one was never read."""
+        times = self.of_records.at, self.of_servers.at
+        return None if None in times else min(times)
+
+    @property
+    def error(self):
+        """Why one of them cannot be read, ''."""
+        return self.of_records.error or self.of_servers.error
 
 
 class Flight:
@@ -77,13 +95,15 @@ class Flight:
 
     def _follow(self, recovery, rows, seen, change):
         rows = change(recovery, rows, self._answers(rows))
+        looks = self._take(recovery, seen)
+        if seen.at is not None:
+            # Taken after the look, so never older than the records.
+            instances = self.collector.snapshot.instances
+            rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
+            rows = self._settle(recovery, rows, instances, change)
+            self._ask(rows, seen, looks)
         self._look(recovery, rows, seen)
-        if seen.records is None:
-            return rows
-        # Taken after the look, so never older than the records.
-        instances = self.collector.snapshot.instances
-        rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
-        return self._settle(recovery, rows, instances, change)
+        return rows
 
     def _learn(self, before, rows, records):
         """Let what has become of the calls of this process set the pace."""
@@ -154,7 +174,7 @@ class Flight:
         for move in ready:
             self._sent[move.id] = now, len(flying) + len(ready)
             self.jobs.start(('send', move.id), self._evacuate, move, recovery.host,
-                            seen.records, seen.records_at)
+                            seen.records, seen.of_records.at)
         if ready:
             self._tell(recovery, cluster.nodes)
         return rows
@@ -206,69 +226,88 @@ class Flight:
             self.nova.server(move.instance_id)      # NotFound again: it is proven gone
             raise exception.Rejected(f'{e}, but it exists', code=409) from e
 
+    def _take(self, recovery, seen):
+        """Take what was read; returns the Looks that were answered."""
+        taken = []
+        for what, look in (('records', seen.of_records), ('servers', seen.of_servers)):
+            result = self.jobs.collect((what, recovery.id))
+            if result is None:
+                continue
+            if result.error:
+                if look.error != str(result.error):
+                    LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
+                look.error = str(result.error)
+                continue
+            if look is seen.of_records:
+                seen.records = result.value
+            look.at, look.error = look.asked_at, ''
+            taken.append(look)
+        return taken
+
     def _look(self, recovery, rows, seen):
-        """Read Nova's lists again when there is reason to."""
-        key = ('look', recovery.id)
-        result = self.jobs.collect(key)
-        if result is not None and result.error:
-            if seen.error != str(result.error):
-                LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
-            seen.error = str(result.error)
-        elif result is not None:
-            (seen.records, seen.records_at, seen.at), seen.error = result.value, ''
-        now = self.clock()
-        if self._due(rows, seen, now) and not self.jobs.under_way(key):
-            seen.asked_at = now
-            self.jobs.start(key, self._read, recovery, rows, seen.at)
+        """Read Nova's lists again when there is reason to: neither waits for the other."""
+        now, whole = self.clock(), self.settings.follow_interval
+        poked = self._poked_at is not None and seen.of_records.asked_at is not None and (
+            (seen.of_records.asked_at - self._poked_at).total_seconds() <= SETTLES)
+        for what, look, every, read in (
+                ('records', seen.of_records, EAGER if poked else whole, self._read_records),
+                ('servers', seen.of_servers, whole, self._read_servers)):
+            key = (what, recovery.id)
+            if self._due(look, every, rows, now) and not self.jobs.under_way(key):
+                look.asked_at = now
+                self.jobs.start(key, read, recovery, rows, now)
 
-    def _due(self, rows, seen, now):
-        if seen.asked_at is None:
+    @staticmethod
+    def _due(look, every, rows, now):
+        if look.asked_at is None:
             return True
-        age = (now - seen.asked_at).total_seconds()
-        if seen.records is None:
+        age = (now - look.asked_at).total_seconds()
+        if look.at is None:
             return age >= 1.0
-        if not seen.error and not any(
-                m.state in states.IN_FLIGHT or m.state == 'waiting' for m in rows):
-            return False
-        poked = self._poked_at is not None and (
-            (seen.asked_at - self._poked_at).total_seconds() <= SETTLES)
-        return age >= (EAGER if poked else self.settings.follow_interval)
+        return age >= every and bool(look.error or any(
+            m.state in states.IN_FLIGHT or m.state == 'waiting' for m in rows))
 
-    def _read(self, recovery, rows, whole_at):
-        """Nova's records of the host, when they were asked for, and when they or the changes were.
+    def _read_records(self, recovery, rows, now):
+        """Nova's records of the host, and then anew whoever's evacuation it has broken off.
 
-        The older of the two, that is.
-
-        All instances that changed are listed now and then. In between those are asked for whose
-        evacuation has ended, as all others are as they were; who has arrived can wait for the
-        list while others wait to be sent.
+        What is to be done with those depends on what they are by then.
         """
-        asked_at = self.clock()
         records = self.nova.evacuations(recovery.host)
-        busy = any(m.state == 'waiting' for m in rows)
-        ended = [m.instance_id for m in rows if m.state == 'settling' or (
-            m.state in ('accepted', 'unsure') and moves.ended(m, records)
-            and not (busy and moves.done(m, records)))]
-        if whole_at is not None and len(ended) <= FEW and (
-                (asked_at - whole_at).total_seconds() < self.settings.follow_interval):
-            try:
-                for instance_id in ended:
-                    self.collector.is_gone(instance_id)
-                return records, asked_at, whole_at
-            except exception.VmhaError as e:
-                LOG.debug('they are listed instead: %s', e)     # one record may be broken
-        self.collector.refresh_instances()
-        snapshot = self.collector.snapshot
-        if snapshot.instances_at is None or snapshot.instances_at < asked_at:
-            raise exception.Unreachable('; '.join(snapshot.problems) or 'servers not listed')
-        # That list goes by Nova's clocks, and lacks what has changed where ours is far ahead.
-        for instance_id in [i for i in ended if i in snapshot.by_host.get(
-                recovery.host, ())][:FEW]:
+        broken = [m.instance_id for m in rows if m.state in ('accepted', 'unsure')
+                  and moves.ended(m, records) and not moves.done(m, records)]
+        left = broken[FEW:]
+        for instance_id in broken[:FEW]:
             try:
                 self.collector.is_gone(instance_id)
             except exception.VmhaError as e:
-                LOG.debug('it is as it was listed: %s', e)
-        return records, asked_at, asked_at
+                LOG.debug('they are listed instead: %s', e)     # one record may be broken
+                left.append(instance_id)
+        if left:
+            self._read_servers(recovery, rows, now)
+        return records
+
+    def _read_servers(self, _recovery, _rows, now):
+        """Read which servers have changed, into the collector's snapshot."""
+        self.collector.refresh_instances()
+        snapshot = self.collector.snapshot
+        if snapshot.instances_at is None or snapshot.instances_at < now:
+            raise exception.Unreachable('; '.join(snapshot.problems) or 'servers not listed')
+
+    def _ask(self, rows, seen, looks):
+        """Ask for a few of those that have arrived as Nova's records say, and are not seen there.
+
+        After the list of servers, which goes by Nova's clocks, and lacks what has changed where
+        ours is far ahead. And after each of records once nobody waits to be sent any more: until
+        then, who has arrived can wait for the list.
+        """
+        busy = any(m.state == 'waiting' for m in rows)
+        arrived = [m for m in rows if m.state == 'settling' or (
+            m.state in ('accepted', 'unsure') and moves.done(m, seen.records))]
+        for move in arrived:
+            self.jobs.collect(('ask', move.id))
+        for move in [m for m in arrived if m.state == 'settling' or not busy or (
+                seen.of_servers in looks)][:FEW] if looks else ():
+            self.jobs.start(('ask', move.id), self.collector.is_gone, move.instance_id)
 
     def _progress(self, recovery, rows, seen, instances):
         changes = {}

@@ -202,7 +202,7 @@ class Work:
         rows = self.flight.follow(recovery, self.store.moves(recovery.id), seen, self._change)
         if seen.error:
             return Hold(f'Nova cannot be read: {seen.error}')
-        if seen.records is None:
+        if seen.at is None:
             return None                 # nothing is decided before the first look at Nova
         if any(m.state in ('waiting', 'unplaced') for m in rows):
             self.guard.read_disks(recovery, cluster)
@@ -344,7 +344,8 @@ class Work:
             raise exception.Unreachable('its cell is down')
         instances, records_at = self.collector.reconcile(recovery.host), self.clock()
         return instances, flight.Seen(
-            self.nova.evacuations(recovery.host), records_at, asked_at, asked_at)
+            self.nova.evacuations(recovery.host), flight.Look(asked_at, records_at),
+            flight.Look(asked_at, asked_at))
 
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
