@@ -413,7 +413,7 @@ class Work:
                 seen.error) else None
         if any(self.jobs.running((kind, recovery.id)) for kind in ('fence', 'down', 'list')):
             return None                 # it ends first: nothing is done for what is over
-        return Go('aborted', 'aborted by an operator: ' + summary.tally(rows))
+        return Go('aborted', f'aborted by an operator: {summary.tally(rows, "nothing planned")}')
 
     def _leave(self, recovery, rows, reason):
         now = self.clock()

@@ -224,7 +224,10 @@ def check(conf):
     for url in (conf.notifications.transport_url, conf.notifications.nova_transport_url):
         messaging.transport(conf, url)
     store_ = make_store(conf)
-    there, wanted = store_.version(), store_.newest_version()
+    try:
+        there, wanted = store_.version(), store_.newest_version()
+    finally:
+        store_.close()              # the process is forked after this
     if there != wanted:
         raise exception.ConfigurationError(
             f'the database {conf.database.connection.split("@")[-1]} '

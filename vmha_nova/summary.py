@@ -25,12 +25,12 @@ def as_found(cluster, rows):
     return dataclasses.replace(cluster, instances={**cluster.instances, **broken})
 
 
-def tally(rows):
-    """'18 moved, 2 failed': the states of moves, counted."""
+def tally(rows, none='no instances'):
+    """'18 moved, 2 failed': the states of moves, counted; ``none`` where there are no moves."""
     counts = {}
     for move in rows:
         counts[move.state] = counts.get(move.state, 0) + 1
-    return ', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or 'no instances'
+    return ', '.join(f'{n} {state}' for state, n in sorted(counts.items())) or none
 
 
 def outcome(rows):

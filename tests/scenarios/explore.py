@@ -318,8 +318,11 @@ class _Play:
             if world.nova.hosts[host].powered or not on or any(
                     any(excuse in f.detail for excuse in EXCUSES) for f in reports):
                 continue
-            named = {m.instance_id for r in world.store.recoveries(host=host)
-                     for m in world.store.moves(r.id)}
+            moves = {r.id: world.store.moves(r.id) for r in world.store.recoveries(host=host)}
+            if any('nothing planned' in r.reason and not moves[r.id]
+                   for r in world.store.recoveries(host=host)):
+                continue                # aborted before: its reason says that nobody is named
+            named = {m.instance_id for rows in moves.values() for m in rows}
             if on - named:
                 raise invariants.Broken(
                     f'in the end a dead host is forgotten ({host}, {sorted(on - named)}, '

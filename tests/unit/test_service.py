@@ -1,5 +1,6 @@
 """What the engine finds out before it starts: settings that would let it fail later."""
 
+import contextlib
 import gc
 import os
 import tempfile
@@ -58,6 +59,18 @@ class CheckTest(testtools.TestCase):
         with sa.create_engine(self.database).begin() as connection:
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
         self.refused('is at version 0001, this program wants', service.check, conf)
+
+    def test_nothing_is_open_when_the_process_is_forked(self):
+        conf = self.conf()
+        store = service.make_store(conf)
+        store.upgrade()
+        store.close()
+        service.check(conf)
+        paths = set()
+        for one in os.listdir('/proc/self/fd'):
+            with contextlib.suppress(OSError):      # of the listing itself
+                paths.add(os.readlink(f'/proc/self/fd/{one}'))
+        self.assertFalse([path for path in paths if path.startswith(self.folder)])
 
     def test_a_backend_that_is_none(self):
         self.refused("[ceph] hosts_backend: 'vms' is no place of disks", service.make_pools,

@@ -105,6 +105,14 @@ class Database:
         self._manager.append_on_engine_create(_tune_sqlite)
         self._manager.append_on_engine_create(_greet)
 
+    def close(self):
+        """Close what is open; what comes next opens it anew.
+
+        Before a process is forked: two that share a connection disturb each other, and whichever
+        closes a file of SQLite gives up the locks that its process has on it.
+        """
+        self._manager.writer.get_engine().dispose()
+
     @contextlib.contextmanager
     def _session(self, mode):
         try:
