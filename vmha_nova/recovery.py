@@ -224,9 +224,8 @@ class Work:
                 return Hold(reason)
             if reason is None:
                 return None
-        closed = self._enable_targets(recovery, cluster, rows)
         rows = self.flight.send(recovery, cluster, rows, seen, self._change)
-        return self._stuck(rows, closed)
+        return self._stuck(rows, self._enable_targets(recovery, cluster, rows))
 
     # -- deciding -------------------------------------------------------------------------------
     def _decide(self, recovery, cluster, rows):
@@ -350,13 +349,15 @@ class Work:
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
 
-        Before any is sent the first one only: nova-compute has a part in it, and may hang.
-
-        :returns: why the first of those hosts cannot be turned on, ''.
+        First one of them, so that the first call goes out early. The others when that is answered,
+        or none is sent as that one hangs. Returns why the first of them cannot be enabled, ''.
         """
-        closed = ''
-        wanted = list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))
-        for host in wanted if recovery.stage == 'moving' else wanted[:1]:
+        closed, wanted = '', list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))
+        if recovery.stage != 'moving':
+            wanted = wanted[:1]
+        elif any(m.state == 'sending' for m in rows) and not any(m.accepted_at for m in rows):
+            return ''
+        for host in wanted:
             node = cluster.nodes.get(host)
             if node is None or node.enabled or not node.parked or not node.up or any(
                     self.jobs.running((kind, host)) for kind in ('park', 'unpark')):
