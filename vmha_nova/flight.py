@@ -4,6 +4,7 @@ Works on rows of one recovery; ``change(recovery, rows, {move id: columns})`` re
 the rows as they are then.
 """
 
+import collections
 import dataclasses
 import datetime
 import logging
@@ -21,7 +22,7 @@ EAGER = 0.5                             # seconds between looks while notificati
 SETTLES = 2.0
 FRESH = 60.0                            # seconds for which calls are sent on a look at Nova
 JUST = 0.5                              # seconds after which Nova's records are read once more
-FEW = 8                                 # instances that are asked for one by one
+FEW = 6                                 # instances that are asked for one by one, each time
 
 
 @dataclasses.dataclass
@@ -40,6 +41,7 @@ class Seen:
     records: list | None = None                     # Nova's evacuation records of the source
     of_records: Look = dataclasses.field(default_factory=Look)
     of_servers: Look = dataclasses.field(default_factory=Look)  # all that have changed
+    asked: int = 0                                  # servers asked for, one by one
     earlier: list | None = None                     # moves of the recoveries it took over from
 
     @property
@@ -97,7 +99,7 @@ class Flight:
         rows = change(recovery, rows, self._answers(rows))
         looks = self._take(recovery, seen)
         if seen.at is not None:
-            # Taken after the look, so never older than the records.
+            # Who is not as the records say may be so by now: ``seen.at`` is the older look's time.
             instances = self.collector.snapshot.instances
             rows = change(recovery, rows, self._progress(recovery, rows, seen, instances))
             rows = self._settle(recovery, rows, instances, change)
@@ -238,9 +240,10 @@ class Flight:
                     LOG.warning('recovery %s: Nova cannot be read: %s', recovery.id, result.error)
                 look.error = str(result.error)
                 continue
+            look.at, value = result.value
+            look.error = ''
             if look is seen.of_records:
-                seen.records = result.value
-            look.at, look.error = look.asked_at, ''
+                seen.records = value
             taken.append(look)
         return taken
 
@@ -270,7 +273,8 @@ class Flight:
     def _read_records(self, recovery, rows, now):
         """Nova's records of the host, and then anew whoever's evacuation it has broken off.
 
-        What is to be done with those depends on what they are by then.
+        What is to be done with those depends on what they are by then. Returns when they were
+        asked for, and them.
         """
         records = self.nova.evacuations(recovery.host)
         broken = [m.instance_id for m in rows if m.state in ('accepted', 'unsure')
@@ -284,14 +288,15 @@ class Flight:
                 left.append(instance_id)
         if left:
             self._read_servers(recovery, rows, now)
-        return records
+        return now, records
 
     def _read_servers(self, _recovery, _rows, now):
-        """Read which servers have changed, into the collector's snapshot."""
+        """Read which servers have changed, into the collector's snapshot; returns likewise."""
         self.collector.refresh_instances()
         snapshot = self.collector.snapshot
         if snapshot.instances_at is None or snapshot.instances_at < now:
             raise exception.Unreachable('; '.join(snapshot.problems) or 'servers not listed')
+        return now, None
 
     def _ask(self, rows, seen, looks):
         """Ask for a few of those that have arrived as Nova's records say, and are not seen there.
@@ -305,8 +310,13 @@ class Flight:
             m.state in ('accepted', 'unsure') and moves.done(m, seen.records))]
         for move in arrived:
             self.jobs.collect(('ask', move.id))
-        for move in [m for m in arrived if m.state == 'settling' or not busy or (
-                seen.of_servers in looks)][:FEW] if looks else ():
+        if not looks:
+            return
+        wanted = collections.deque(m for m in arrived if m.state == 'settling' or not busy or (
+            seen.of_servers in looks))
+        wanted.rotate(-seen.asked)      # each has its turn, also where some stay as they are
+        seen.asked += FEW
+        for move in list(wanted)[:FEW]:
             self.jobs.start(('ask', move.id), self.collector.is_gone, move.instance_id)
 
     def _progress(self, recovery, rows, seen, instances):

@@ -58,6 +58,12 @@ def records_of(move: model.Move, records) -> list[model.Migration]:
     return [r for r in records if r.instance_id == move.instance_id and r.id not in move.known]
 
 
+def first_call(rows) -> bool:
+    """Whether the first calls are on their way, and none was answered yet."""
+    return any(m.state == 'sending' for m in rows) and not any(
+        m.attempts or m.faults for m in rows)
+
+
 def running(move: model.Move, records) -> bool:
     """Whether Nova evacuates this instance right now, by whosever call."""
     return any(r.instance_id == move.instance_id and r.status not in DONE | BROKEN

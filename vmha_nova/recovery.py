@@ -355,7 +355,7 @@ class Work:
         closed, wanted = '', list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))
         if recovery.stage != 'moving':
             wanted = wanted[:1]
-        elif any(m.state == 'sending' for m in rows) and not any(m.accepted_at for m in rows):
+        elif moves.first_call(rows):
             return ''
         for host in wanted:
             node = cluster.nodes.get(host)

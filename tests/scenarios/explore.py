@@ -318,9 +318,9 @@ class _Play:
             if world.nova.hosts[host].powered or not on or any(
                     any(excuse in f.detail for excuse in EXCUSES) for f in reports):
                 continue
-            moves = {r.id: world.store.moves(r.id) for r in world.store.recoveries(host=host)}
-            if any('nothing planned' in r.reason and not moves[r.id]
-                   for r in world.store.recoveries(host=host)):
+            recoveries = world.store.recoveries(host=host)
+            moves = {r.id: world.store.moves(r.id) for r in recoveries}
+            if recoveries and 'nothing planned' in recoveries[-1].reason:
                 continue                # aborted before: its reason says that nobody is named
             named = {m.instance_id for rows in moves.values() for m in rows}
             if on - named:

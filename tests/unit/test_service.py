@@ -60,6 +60,11 @@ class CheckTest(testtools.TestCase):
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
         self.refused('is at version 0001, this program wants', service.check, conf)
 
+    def test_a_database_that_cannot_be_opened_is_said_in_one_line(self):
+        self.database = f'sqlite:///{self.folder}/nowhere/db'
+        error = self.assertRaises(exception.StoreUnavailable, service.check, self.conf())
+        self.assertIn('unable to open', str(error))
+
     def test_nothing_is_open_when_the_process_is_forked(self):
         conf = self.conf()
         store = service.make_store(conf)

@@ -338,6 +338,26 @@ class SqliteTest(StoreScenarios, unittest.TestCase):
         with self.assertRaises(exception.StoreUnavailable):
             db.marks()
 
+    def test_another_file_in_its_place_is_the_database_from_then_on(self):
+        db = self.open()
+        db.set_mark('h1', spare=True)
+        self.url += '-copy'
+        copy = self.open()
+        copy.set_mark('h2', spare=True)
+        copy.close()
+        path = self.url.removeprefix('sqlite:///').removesuffix('-copy')
+        os.replace(path + '-copy', path)
+        os.remove(path + '-wal')        # or it is taken for this one's
+        self.assertEqual(['h2'], list(db.marks()))
+
+    def test_a_connection_that_may_not_write_is_given_up(self):
+        db = self.open()
+        with db.reading() as session:   # as one that was opened before the rights were put right
+            session.execute(sa.text('PRAGMA query_only = 1'))
+        with self.assertRaises(exception.StoreUnavailable):
+            db.set_mark('h1', spare=True)
+        db.set_mark('h1', spare=True)
+
 
 class BusyTest(unittest.TestCase):
     """What a MariaDB says to one of two who collide."""

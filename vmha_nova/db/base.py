@@ -19,6 +19,7 @@ from vmha_nova.db import models
 from vmha_nova import exception
 
 
+READ_ONLY = 'readonly database'         # in what SQLite says
 READING = 'vmha_reading'                # an execution option of connections
 TRIES = 5                               # of a write that collides with others
 PATIENCE = 30.0                         # seconds; who waits for a lock in vain waits longer
@@ -111,7 +112,7 @@ class Database:
         Before a process is forked: two that share a connection disturb each other, and whichever
         closes a file of SQLite gives up the locks that its process has on it.
         """
-        self._manager.writer.get_engine().dispose()
+        self._manager.dispose_pool()
 
     @contextlib.contextmanager
     def _session(self, mode):
@@ -119,6 +120,8 @@ class Database:
             with mode.using(_Context()) as session:
                 yield session
         except (db_exception.DBError, sa.exc.SQLAlchemyError) as e:
+            if READ_ONLY in str(e):
+                self.close()            # a connection stays so when the rights are put right
             raise _kind(e)(f'database: {str(e).splitlines()[0]}') from e
 
     def _writer(self):
@@ -262,10 +265,28 @@ def _pool_sqlite(engine):
     tables are read anew, and who closes the file last has to fold its log into it.
     """
     old = engine.pool
-    if engine.dialect.name == 'sqlite' and isinstance(old, sa.pool.NullPool):
-        # As Pool.recreate() does it; there is no public way to another kind of pool.
-        engine.pool = sa.pool.QueuePool(
-            old._creator, max_overflow=-1, dialect=old._dialect, _dispatch=old.dispatch)
+    if engine.dialect.name != 'sqlite' or not isinstance(old, sa.pool.NullPool):
+        return
+    # As Pool.recreate() does it; there is no public way to another kind of pool.
+    engine.pool = sa.pool.QueuePool(
+        old._creator, max_overflow=-1, dialect=old._dialect, _dispatch=old.dispatch)
+
+    def there():
+        """Which file it is: another one may have been put in its place."""
+        try:
+            found = os.stat(engine.url.database)
+            return found.st_dev, found.st_ino
+        except OSError:
+            return None
+
+    @sa.event.listens_for(engine, 'connect')
+    def _connect(_connection, record):
+        record.info['file'] = there()
+
+    @sa.event.listens_for(engine, 'checkout')
+    def _checkout(_connection, record, _proxy):
+        if record.info['file'] != there():
+            raise sa.exc.DisconnectionError(f'{engine.url.database} is another file now')
 
 
 def _tune_sqlite(engine):
