@@ -367,13 +367,14 @@ class Engine:
         """Scheduling is off on every spare that no open recovery uses, and only there by us.
 
         A call that turns a spare the other way ends first: Nova may answer it minutes after it was
-        done, and what is noted of it then is to be true.
+        done, and what is noted of it then is to be true. One that was reported is left as it is:
+        what is done to it changes what Nova shows as its heartbeat, and it would seem alive.
         """
         pools = {node.pool for node in view.cluster.nodes.values()}
         self._tell_shortages(homecoming.shortages(view.cluster, view.out), pools)
         used = self._used_spares(view)
         for node in view.cluster.nodes.values():
-            if not node.spare or node.host in view.out:
+            if not node.spare or node.host in view.out or node.host in self.work.down:
                 continue                # one that failed is for its way back
             key = ('park', node.host)
             if node.enabled and node.up and node.host not in used and (
@@ -391,7 +392,8 @@ class Engine:
                           node.host)
         for host, mark in view.marks.items():
             node = view.cluster.nodes.get(host)
-            if mark.parked and not mark.spare and node is not None and node.up and not any(
+            if mark.parked and not mark.spare and host not in self.work.down and (
+                    node is not None and node.up) and not any(
                     self.jobs.running((kind, host)) for kind in ('park', 'enable')):
                 result = self.jobs.insist(('unpark', host), self._unpark, host)
                 if result is not None and result.error:

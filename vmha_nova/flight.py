@@ -214,6 +214,8 @@ class Flight:
             if any(r.instance_id == move.instance_id and r.id not in known
                    for r in self.nova.evacuations(source)):
                 raise exception.Unreachable('somebody else evacuates it')
+        if any(r.instance_id == move.instance_id and r.status in moves.DONE for r in records):
+            self.collector.is_gone(move.instance_id)    # it has left once: perhaps since the list
         found = self.collector.snapshot.instances.get(move.instance_id)
         if found is None or not found.known:
             raise exception.Unreachable('Nova cannot show it now')

@@ -349,8 +349,8 @@ class Work:
     def _enable_targets(self, recovery, cluster, rows):
         """Turn scheduling on where this service had turned it off and a move wants to go.
 
-        First one of them, so that the first call goes out early. The others when that is answered,
-        or none is sent as that one hangs. Returns why the first of them cannot be enabled, ''.
+        One at first, so that a call goes out early; the others when that is answered, or if that
+        one hangs. None that was reported (Engine.keep_spares). Returns why one cannot be, ''.
         """
         closed, wanted = '', list(dict.fromkeys(m.target for m in rows if m.state == 'waiting'))
         if recovery.stage != 'moving':
@@ -359,8 +359,8 @@ class Work:
             return ''
         for host in wanted:
             node = cluster.nodes.get(host)
-            if node is None or node.enabled or not node.parked or not node.up or any(
-                    self.jobs.running((kind, host)) for kind in ('park', 'unpark')):
+            if node is None or node.enabled or not node.parked or host in self.down or (
+                    not node.up) or any(self.jobs.running((k, host)) for k in ('park', 'unpark')):
                 continue
             result = self.jobs.insist(('enable', host), self._enable, host, recovery.id)
             if result is not None and result.error:

@@ -209,10 +209,11 @@ class Nova(sim_nova.SimNova):
         self.disabled_by_others.discard(host)
 
     def forced(self, host, forced):
-        self.hosts[host].forced_down = forced
-        self.forced_by_others.discard(host)
-        if forced:
+        if not forced:
+            self.forced_by_others.discard(host)
+        elif not self.hosts[host].forced_down:  # else Nova shows nothing of it
             self.forced_by_others.add(host)
+        self.hosts[host].forced_down = forced
 
 
 class Ceph(sim_ceph.SimCeph):

@@ -142,11 +142,13 @@ class Invariants:
         recovery = store.recovery(recovery_id)
         report = store.report_of(recovery_id)
         word = recovery.approved or report.forced
-        if host in nova.down and self._world.seconds() - self._world.cell_down_at[host] > LOOKS:
+        if host in nova.down and not nova.away and (
+                self._world.seconds() - self._world.cell_down_at[host] > LOOKS):
             self.breach(3, f'{host} is fenced while its cell is down')
         if store.paused().paused:
             self.breach(3, f'{host} is fenced while recoveries are paused')
-        if (mark := store.marks().get(host)) and mark.maintenance and not report.forced:
+        if (mark := store.marks().get(host)) and mark.maintenance and not report.forced and not (
+                mark.maintenance_until and mark.maintenance_until <= self._world.ours()):
             if (report.received_at - self._world.marked_at.get(host, report.received_at)
                     ).total_seconds() > 0:
                 self.breach(3, f'{host} is fenced while in maintenance')
