@@ -196,6 +196,7 @@ class Events:
         if 'power_state' in values:
             values['power_state'] = int(values['power_state'])
         self._world.nova.put(guest, **values)
+        self._world.changed_at[guest] = self._world.seconds()
 
     def migrate(self, guest, target, seconds='5'):
         """Somebody migrates a running guest."""

@@ -172,7 +172,8 @@ class Invariants:
         if server.host == payload['host']:
             self.breach(7, f'{ident} is said to have moved, and is on {server.host}')
         elif (server.vm_state == 'stopped') != (payload['was'] == 'stopped') and (
-                world.nova.wanted[ident] == payload['was']):
+                world.nova.wanted[ident] == payload['was']) and not self._just(
+                    world.changed_at, ident):
             self.breach(7, f'{ident} was {payload["was"]}, and is {server.vm_state}')
 
     def _on_recovery(self, payload):

@@ -63,6 +63,7 @@ class World(sim.World):
         self.cell_down_at = {}          # host -> when its cell has gone down last
         self.died_at = {}               # host -> when it has lost its power
         self.ever_hidden = set()        # guests that lists have left out at some time
+        self.changed_at = {}            # guest -> when others have changed what Nova shows of it
         self.shown_at = {}              # guest -> when they have begun to show it again
         self.disabled_at = {}           # host -> when somebody has disabled it last
         self.reported_dead = set()      # hosts that were reported since
