@@ -254,13 +254,14 @@ class Flight:
         now, whole = self.clock(), self.settings.follow_interval
         poked = self._poked_at is not None and seen.of_records.asked_at is not None and (
             (seen.of_records.asked_at - self._poked_at).total_seconds() <= SETTLES)
-        for what, look, every, read in (
-                ('records', seen.of_records, EAGER if poked else whole, self._read_records),
+        for what, look, every, read, *of in (
+                ('records', seen.of_records, EAGER if poked else whole,
+                 self._read_records, recovery, rows),
                 ('servers', seen.of_servers, whole, self._read_servers)):
             key = (what, recovery.id)
             if self._due(look, every, rows, now) and not self.jobs.under_way(key):
                 look.asked_at = now
-                self.jobs.start(key, read, recovery, rows, now)
+                self.jobs.start(key, read, now, *of)
 
     @staticmethod
     def _due(look, every, rows, now):
@@ -272,7 +273,7 @@ class Flight:
         return age >= every and bool(look.error or any(
             m.state in states.IN_FLIGHT or m.state == 'waiting' for m in rows))
 
-    def _read_records(self, recovery, rows, now):
+    def _read_records(self, now, recovery, rows):
         """Nova's records of the host, and then anew whoever's evacuation it has broken off.
 
         What is to be done with those depends on what they are by then. Returns when they were
@@ -289,10 +290,10 @@ class Flight:
                 LOG.debug('they are listed instead: %s', e)     # one record may be broken
                 left.append(instance_id)
         if left:
-            self._read_servers(recovery, rows, now)
+            self._read_servers(now)
         return now, records
 
-    def _read_servers(self, _recovery, _rows, now):
+    def _read_servers(self, now):
         """Read which servers have changed, into the collector's snapshot; returns likewise."""
         self.collector.refresh_instances()
         snapshot = self.collector.snapshot

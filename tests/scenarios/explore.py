@@ -319,10 +319,9 @@ class _Play:
                     any(excuse in f.detail for excuse in EXCUSES) for f in reports):
                 continue
             recoveries = world.store.recoveries(host=host)
-            moves = {r.id: world.store.moves(r.id) for r in recoveries}
             if recoveries and 'nothing planned' in recoveries[-1].reason:
                 continue                # aborted before: its reason says that nobody is named
-            named = {m.instance_id for rows in moves.values() for m in rows}
+            named = {m.instance_id for r in recoveries for m in world.store.moves(r.id)}
             if on - named:
                 raise invariants.Broken(
                     f'in the end a dead host is forgotten ({host}, {sorted(on - named)}, '
