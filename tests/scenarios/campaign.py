@@ -3,7 +3,8 @@
 A part is a range of seeds. What came of it is a file in the folder of the campaign, ``A-B.json``;
 one that is not there is still to be tried. A seed that fails stops nothing: it is made small, and
 is a scenario in the same folder. Each part is tried by a process of its own, with the code as it
-is at that time, whose commit is noted.
+is at that time, whose commit is noted. The summary of a campaign counts as a part as well, when it
+lies in the folder of another one: that one goes on with other seeds.
 """
 
 import collections
@@ -72,8 +73,10 @@ def summary(folder, first=1, last=float('inf')):
     happened, commits = collections.Counter(), collections.Counter()
     for part in parts:
         happened.update(part['happened'])
-        commits[part['commit']] += part['last'] - part['first'] + 1
+        commits.update(part.get('commits') or {part['commit']: part['last'] - part['first'] + 1})
     return dict(
+        first=min((p['first'] for p in parts), default=0),
+        last=max((p['last'] for p in parts), default=0),
         scenarios=len(simulator.all_names()), seeds=sum(commits.values()), commits=dict(commits),
         **{key: sum(part[key] for part in parts) for key in ('steps', 'kills')},
         cpu_s=round(sum(part['cpu_s'] for part in parts)), happened=dict(sorted(happened.items())),

@@ -1,6 +1,7 @@
 """The scenarios of tests/scenarios, what they cover together, and exploration from seeds."""
 
 import datetime
+import json
 import logging
 import pathlib
 import re
@@ -405,6 +406,20 @@ class CampaignTest(unittest.TestCase):
         self.assertEqual([3], list(found['commits'].values()))
         self.assertEqual(0, campaign.run(self.folder, 1, 3, say=said.append))
         self.assertEqual(['1 of 1 parts are there'], said[2:])
+
+    def test_the_summary_of_another_one_counts(self):
+        part = {'failed': [], 'cpu_s': 1.0, 'steps': 10, 'kills': 2, 'happened': {'die': 1}}
+        one, other = self.folder / 'one', self.folder / 'other'
+        for folder, first, last, commit in ((one, 1, 500, 'a'), (one, 501, 600, 'b'),
+                                            (other, 1001, 1500, 'b')):
+            folder.mkdir(exist_ok=True)
+            (folder / f'{first}-{last}.json').write_text(json.dumps(
+                {**part, 'first': first, 'last': last, 'commit': commit}))
+        (other / '1-600.json').write_text(json.dumps(campaign.summary(one)))
+        found = campaign.summary(other)
+        self.assertEqual((1, 1500, 1100, 30), tuple(
+            found[key] for key in ('first', 'last', 'seeds', 'steps')))
+        self.assertEqual(({'a': 500, 'b': 600}, {'die': 3}), (found['commits'], found['happened']))
 
     def test_a_failure_is_kept_and_stops_nothing(self):
         def attempt(case):
