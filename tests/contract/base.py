@@ -11,9 +11,7 @@ SECOND = 1.2                            # Nova keeps its times in whole seconds
 
 
 class Contract:
-    """What the tests have in common. ``make_stage`` is for who runs them."""
-
-    make_stage = None
+    """What the tests have in common. Who runs them has ``make_stage()``, which returns a Stage."""
 
     @classmethod
     def setUpClass(cls):
