@@ -10,7 +10,8 @@ the role. It must not be in force yet: take the file away before it is made anew
 Nova, Cinder and Glance show what belongs to other projects only to whom they take for an
 administrator (``context_is_admin``), whatever else the policies say. So the role is made one, and
 every policy that would let it in for that reason is bound to what made one an administrator
-before.
+before. In Neutron an administrator may do everything, whatever the policies say; there the role is
+made an advanced service, which is shown everything as well.
 """
 
 import argparse
@@ -20,9 +21,10 @@ import sys
 
 ROLE = 'vmha'
 ADMIN = 'context_is_admin'
+#: To whom else a service shows everything: {service: policy}.
+SHOWN_ALL = {'neutron': 'context_is_advsvc'}
 
 _LINE = re.compile(r'\s*("(?:[^"\\]|\\.)+"): ("(?:[^"\\]|\\.)*")\s*')
-_BY_ADMIN = re.compile(rf'rule:{ADMIN}\b|is_admin:True')
 
 # begin: what it needs
 #: Of each service: {policy: what for}.
@@ -61,6 +63,10 @@ NEEDED = {
         'volume:attachment_complete': 'the same',
         'volume:attachment_delete': 'detaching it from the old one',
     },
+    # And it looks at the ports of what it evacuates, before it asks for a host.
+    'neutron': {
+        'get_port': 'which kind of port it is',
+    },
     # The same for the kernel and the ramdisk of an image that has some of its own.
     'glance': {
         'get_image': 'which image it is',
@@ -79,14 +85,16 @@ def policy(service, lines, role=ROLE):
     """
     needed, made = NEEDED[service], []
     checks = dict(map(json.loads, pair.groups()) for pair in map(_LINE.fullmatch, lines) if pair)
-    if missing := needed.keys() - checks.keys():
+    shown_all = SHOWN_ALL.get(service, ADMIN)
+    if missing := {*needed, *([shown_all] if service in SHOWN_ALL else ())} - checks.keys():
         raise KeyError(', '.join(sorted(missing)))
-    admin = checks.get(ADMIN, 'role:admin')
+    before = checks.get(shown_all, 'role:admin')
+    by_that = re.compile(rf'rule:{shown_all}\b' + r'|is_admin:True' * (shown_all == ADMIN))
     if any(re.search(rf'role:{re.escape(role)}\b', checks[name]) for name in needed):
         raise ValueError(f'the policies in force are for the role {role} already')
     for name, check in checks.items():
-        bound = _BY_ADMIN.sub(f'({admin})' if ' ' in admin else admin, check)
-        if name == ADMIN:
+        bound = by_that.sub(f'({before})' if ' ' in before else before, check)
+        if name == shown_all:
             bound = f'({check}) or role:{role}'
         elif name in needed and check:
             bound = f'({bound}) or role:{role}'

@@ -53,6 +53,20 @@ class LeastPolicyTest(testtools.TestCase):
         name = next(iter(least_policy.NEEDED['nova']))
         self.assertNotIn(name, policies(least_policy.policy('nova', in_force(**{name: ''}))))
 
+    def test_in_neutron_the_role_is_shown_all_and_is_no_administrator(self):
+        made = policies(least_policy.policy('neutron', [
+            '"context_is_admin": "role:admin"', '"context_is_advsvc": "role:advsvc"',
+            '"admin_only": "rule:context_is_admin"', '"get_port": "rule:admin_only"',
+            '"get_network": "rule:shared or rule:context_is_advsvc"']))
+        self.assertEqual({'context_is_advsvc': '(role:advsvc) or role:vmha',
+                          'get_port': '(rule:admin_only) or role:vmha',
+                          'get_network': 'rule:shared or role:advsvc'}, made)
+
+    def test_a_neutron_that_has_no_such_policy_any_more(self):
+        error = self.assertRaises(KeyError, least_policy.policy, 'neutron', [
+            '"context_is_admin": "role:admin"', '"get_port": "rule:context_is_admin"'])
+        self.assertIn('context_is_advsvc', str(error))
+
     def test_a_list_that_is_not_whole(self):
         lines = in_force()[:-1]
         missing = list(least_policy.NEEDED['nova'])[-1]
