@@ -63,8 +63,8 @@ class ApiTest(base.LabTest):
         return int((found['total'] - found['reserved']) * found['allocation_ratio']) - used
 
     def failure(self):
-        """The newest report."""
-        return self.store.failures()[-1]
+        """The newest report of the source."""
+        return self.reports()[-1]
 
     def wait_snapshot(self, instances):
         """Wait until the engine has written down that so many instances are on compute1."""

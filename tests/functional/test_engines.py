@@ -15,6 +15,7 @@ from tests.lab import etcd
 from vmha_nova.db import base
 
 TAKEOVERS = int(os.environ.get('VMHA_TAKEOVERS', 2))
+SLACK = 1.0                             # seconds for a slow machine: etcd looks twice a second
 
 
 class Scenarios:
@@ -35,7 +36,7 @@ class Scenarios:
         took += [self.take_over() for _ in range(TAKEOVERS - 1)]
         print(f'{self.lock().partition(":")[0]}, lease {engines.LEASE:g} s, seconds until '
               f'another one leads: {", ".join(f"{t:.1f}" for t in took)}')
-        self.assertLess(max(took), engines.LEASE)
+        self.assertLess(max(took), engines.LEASE + SLACK)
 
     def take_over(self):
         """kill -9 of the leader; the killed one is started again. Returns the seconds."""
@@ -95,7 +96,7 @@ class EtcdTest(Scenarios, engines.EnginesTest):
         took = self.taken_over(self.store.leader().term)
         print(f'frozen, lease {engines.LEASE:g} s: another one leads after {took:.1f} s')
         # It may hang in the middle of a write, which the server ends after so long.
-        self.assertLess(took, max(engines.LEASE, base.HANGS + 2))
+        self.assertLess(took, max(engines.LEASE, base.HANGS + 2) + SLACK)
         self.assertEqual(self.other(first), self.leader())
         self.wait('it is over', self.over, 60)
         self.assertRecovered()
@@ -124,8 +125,10 @@ class EtcdTest(Scenarios, engines.EnginesTest):
         time.sleep(engines.LEASE)
         self.assertEqual((first, term), (self.leader(), self.store.leader().term))
         self.etcd.kill()
-        self.wait('it is said', lambda: any(
-            e.kind == 'lock' and 'waits' in e.text for e in self.store.events()))
+        # Who led says so last: it leads until its lease is over.
+        self.wait('both say so', lambda: 2 == len({
+            e.text.partition(' waits')[0] for e in self.store.events()
+            if e.kind == 'lock' and ' waits' in e.text}))
         self.die()
         time.sleep(5.0)
         self.assertEqual(([], term), (self.store.recoveries(), self.store.leader().term))

@@ -195,7 +195,7 @@ class NotificationsTest(base.LabTest):
             [p['state'] for p in self.heard.of('vmha.recovery.')])
         self.assertEqual(views.recovery(recovery, {'moved': len(moves)}),
                          self.heard.of('vmha.recovery.')[-1])
-        report, = self.store.failures()
+        report, = self.reports()
         self.assertEqual('new', self.heard.of('vmha.host.reported')[0]['state'])
         self.assertEqual([views.failure(report)], self.heard.of('vmha.host.accepted'))
         marks = self.heard.of('vmha.host.updated')
@@ -215,7 +215,7 @@ class NotificationsTest(base.LabTest):
         self.assertEqual({'detect': 0, 'fence': 0, 'accept': 0, 'active': 0}, before[count])
         self.assertEqual({'detect': 1, 'fence': 1, 'accept': len(moves), 'active': len(moves)},
                          after[count])
-        report, = self.store.failures()
+        report, = self.reports()
         for phase, seconds in (
                 ('detect', [recovery.created_at - report.detected_at]),
                 ('accept', [m.accepted_at - recovery.reported_at for m in moves]),

@@ -42,7 +42,7 @@ class RecoveryTest(base.LabTest):
         self.cloud.set_service(self.SOURCE, forced_down=True)
         self.wait_over()
         self.assertRecovered()
-        self.assertEqual(['nova'], [f.source for f in self.store.failures()])
+        self.assertEqual(['nova'], [f.source for f in self.reports()])
         steps = {s.kind: s.state for s in self.store.steps(self.recovery().id)}
         self.assertEqual('not_ours', steps['force_down'])
 
@@ -67,7 +67,7 @@ class KilledEngineTest(base.LabTest):
         return [m for m in found if m.state in states]
 
     def test_while_the_report_is_checked(self):
-        self.killed_when(lambda: self.store.failures())
+        self.killed_when(self.reports)
 
     def test_as_the_first_calls_go_out(self):
         self.killed_when(lambda: self.moves_in('sending', 'accepted'))
@@ -93,7 +93,7 @@ class TwoEnginesTest(base.LabTest):
         self.vmha.kill_engine()
         second.kill_engine()
         self.die()
-        self.assertEqual([], self.store.failures(), 'it waits in its queue')
+        self.assertEqual([], self.reports(), 'it waits in its queue')
         second.start_engine()
         self.vmha.start_engine(until='waits')
         self.wait('it moves', lambda: self.recovery() and any(
@@ -102,7 +102,7 @@ class TwoEnginesTest(base.LabTest):
         self.wait_over()
         _moves, records = self.assertRecovered()
         self.assertEqual(len(self.before), len(records), records)
-        self.assertEqual(1, len(self.store.failures()))
+        self.assertEqual(1, len(self.reports()))
         self.assertEqual(3, self.store.leader().term)
 
     @staticmethod

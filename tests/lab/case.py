@@ -42,6 +42,10 @@ class RecoveryTest(unittest.TestCase):
         return self.wait('the recovery is over', lambda: (
             self.recovery() if self.recovery() and self.recovery().ended_at else None), seconds)
 
+    def reports(self):
+        """Those of the source, oldest first: on a slow machine Nova tells of others as well."""
+        return [f for f in self.store.failures() if f.host == self.SOURCE]
+
     def moves(self):
         """The moves of the newest recovery: {instance id: Move}."""
         return {m.instance_id: m for m in self.store.moves(self.recovery().id)}
