@@ -40,6 +40,7 @@ from vmha_nova import messaging
 
 #: Names of the daemons and of the API among the lab's processes; also those of their logs.
 ENGINE, MONITOR, API = 'vmha-engine', 'vmha-monitor', 'vmha-api'
+API_PROCESSES = 2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -255,7 +256,9 @@ class Vmha:
 
     # -- the API --------------------------------------------------------------------------------
     def start_api(self, timeout=60):
-        """Start the REST API under uWSGI with two processes, and wait until it answers.
+        """Start the REST API under uWSGI, and wait until each of its processes answers.
+
+        uWSGI does not end on a SIGTERM that comes while one still loads the application.
 
         :raises LabError: it runs already, has ended, or is not ready in time; shows its log's end
         """
@@ -266,13 +269,15 @@ class Vmha:
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir()
         command = services.uwsgi(program, self.api_url.partition('//')[2], 'vmha_nova.wsgi.api',
-                                 2, 4)
+                                 API_PROCESSES, 4)
+        said = follow(self.api_log)
         own = self.conf_file.with_name('vmha-api.conf')
         write(own, {'DEFAULT': {'log_file': self.api_log}})
         self._spawn(API, command, {
             **self.environment(), 'VMHA_CONFIG_FILES': f'{self.conf_file};{own}',
             'PROMETHEUS_MULTIPROC_DIR': str(metrics)}, self.api_log)
-        self._wait_ready(API, lambda: services.speaks_http(self.api_url), self.api_log, timeout)
+        self._wait_ready(API, lambda: said().count(' ready in ') >= API_PROCESSES and (
+            services.speaks_http(self.api_url)), self.api_log, timeout)
 
     def stop_api(self, timeout=20):
         """SIGTERM the API and wait for its end.
