@@ -15,7 +15,7 @@ from tests.lab import fault_proxy
 from tests.lab import vmha
 from tests.lab import watch
 
-SAMPLE = 3
+SAMPLE = 2
 SEED = os.environ.get('VMHA_SEED', '1')
 # Where every guest comes back as it was, nothing is stopped or started.
 ONCE = [(call, fault) for call in fault_proxy.CALLS if call not in ('stop', 'start')
