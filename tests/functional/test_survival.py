@@ -1,6 +1,6 @@
 """A part of the cloud is killed in the middle of a recovery: all are recovered, once, or named.
 
-One moment of each fault; another one with VMHA_SEED, which takes three minutes where Nova loses a
+One moment of each fault; another one with VMHA_SEED, which takes two minutes where Nova loses a
 call for good. All of them, by hand: ``bench faults``.
 """
 
@@ -18,7 +18,8 @@ class SurvivalTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ground = survival.Ground(base.the_lab())
+        cls.ground = survival.Ground(base.the_lab(), settings={
+            'recovery.move_timeout': 60})
         cls.addClassCleanup(cls.ground.end)
         cls.ground.begin()
 

@@ -46,11 +46,13 @@ SETTINGS = {
 class Ground:
     """A lab with Nova's fake hypervisor, and the service beside it, its database in MariaDB.
 
+    :param settings: of the service, besides SETTINGS: {'group.option': value}
     :ivar without: seconds that the last recovery without a fault has taken, None before
     """
 
-    def __init__(self, lab, progress=lambda text: None):
+    def __init__(self, lab, progress=lambda text: None, settings=None):
         self.lab, self.progress = lab, progress
+        self.settings = {**SETTINGS, **(settings or {})}
         self.cloud = lab.cloud()
         self.vmha = vmha.Vmha(lab)
         self.nova = self.keystone = self.store = None
@@ -78,7 +80,7 @@ class Ground:
         """Begin anew: no rows, no servers, all in service, new engines."""
         self._kill_engines()
         fresh.clear(self.lab)
-        settings = {**SETTINGS,
+        settings = {**self.settings,
                     'coordination.backend_url': f'file://{self.lab.state.data}/vmha-locks'}
         if proxied:
             settings['service_credentials.auth_url'] = f'{self.keystone.url}/v3'
