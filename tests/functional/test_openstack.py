@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import importlib.metadata
+import os
+import random
 import re
 import unittest
 
@@ -127,12 +129,17 @@ class OpenstackTest(unittest.TestCase):
             self.assertTrue([line for line in lines if line.startswith(act)], (act, lines))
 
     def test_every_command_as_everybody(self):
-        """Whoever may read may read all; a member of a project is told which right is missing."""
+        """Whoever may read may read all; a member of a project is told which right is missing.
+
+        A third of what changes nothing, another one with VMHA_SEED; all of it with VMHA_ALL=1.
+        """
         self.assertEqual({one.name.replace('_', ' ') for one in importlib.metadata.entry_points(
             group='openstack.vmha.v1')}, COMMANDS.keys(), 'a command without a test')
         # Those that change something come last, one by one.
         calls = [(account, command) for account in EVERYBODY for command in COMMANDS
                  if account != 'admin' or not self.missing('reader', command)]
+        if os.environ.get('VMHA_ALL') != '1':
+            calls = random.Random(os.environ.get('VMHA_SEED', '1')).sample(calls, len(calls) // 3)
         for (account, command), ran in zip(calls, self.call(calls), strict=True):
             with self.subTest(account=account, command=command):
                 if missing := self.missing(account, command):
@@ -141,7 +148,7 @@ class OpenstackTest(unittest.TestCase):
                     self.assertEqual(0, ran.status, ran)
                     self.assertTrue(ran.stdout, ran)
         for command in COMMANDS:
-            if ('admin', command) not in calls:
+            if self.missing('reader', command):
                 ran, = self.call([('admin', command)])
                 with self.subTest(account='admin', command=command):
                     self.assertTakenUp(command, ran)

@@ -193,7 +193,9 @@ class ApiProcessTest(ApiCase):
             service.start_api()
 
     def test_it_is_among_the_labs_processes(self):
-        service = self.service('echo "$*"; ls -d "$PROMETHEUS_MULTIPROC_DIR"; exec sleep 60')
+        loaded = 'echo "WSGI app 0 ready in 1 seconds"'
+        service = self.service('echo "$*"; ls -d "$PROMETHEUS_MULTIPROC_DIR"; '
+                               f'{loaded}; sleep 0.5; {loaded}; exec sleep 60')
         with mock.patch.object(vmha.services, 'speaks_http', side_effect=(False, True)) as asked:
             service.start_api()
         self.assertEqual(self.lab.urls['vmha_url'], asked.call_args.args[0])
@@ -205,6 +207,7 @@ class ApiProcessTest(ApiCase):
         self.assertIn('vmha_nova.wsgi.api:application', words[0])
         self.assertIn('--processes 2', words[0])
         self.assertEqual(str(self.lab.state.data / 'vmha-metrics'), words[1])
+        self.assertEqual(2, len(words[2:]), 'both have loaded it')
 
     def test_an_environment_without_it(self):
         service = self.service('')
