@@ -6,7 +6,7 @@ set -u -o pipefail
 
 usage() {
     cat <<'EOF'
-usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage] [--all]
+usage: tools/run_tests.sh [--lint] [--unit] [--functional] [--storage] [--all] [--minutes N]
 
 Installs what is missing (on Debian, with apt-get, as root or through sudo), makes a virtual
 environment with tox in .tox-host, and runs tox. Without an option all four layers are run:
@@ -19,6 +19,7 @@ environment with tox in .tox-host, and runs tox. Without an option all four laye
                  Python (3.11). Without an option it is left out where there is no root
   --all          with the tests that take minutes each, all of --storage: every kind of failure,
                  and every way in which a host returns
+  --minutes N    begin with no layer after so long; which ones are left out is said
   -h, --help     this text
 
 What failed is named at the end, and the last line is 'N passed, N failed'. An environment that
@@ -29,9 +30,17 @@ Environment: PYTHON names the interpreter to use.
 EOF
 }
 
-lint='' unit='' functional='' storage=''
-for option in "$@"; do
+lint='' unit='' functional='' storage='' minutes=''
+while [ $# -gt 0 ]; do
+    option=$1
+    shift
     case $option in
+        --minutes)
+            case ${1:-} in
+                ''|*[!0-9]*) echo "--minutes takes a number" >&2; exit 2 ;;
+            esac
+            minutes=$1
+            shift ;;
         --lint) lint=yes ;;
         --unit) unit=yes ;;
         --functional) functional=yes ;;
@@ -41,10 +50,14 @@ for option in "$@"; do
         *) echo "unknown option: $option" >&2; usage >&2; exit 2 ;;
     esac
 done
-left_out=''
+left_out=()
 if [ -z "$lint$unit$functional$storage" ]; then
     lint=yes unit=yes functional=yes
-    if [ "$(id -u)" -eq 0 ]; then storage=yes; else left_out=storage; fi
+    if [ "$(id -u)" -eq 0 ]; then
+        storage=yes
+    else
+        left_out+=('storage: NOT RUN, it takes root')
+    fi
 elif [ -n "$storage" ] && [ "$(id -u)" -ne 0 ]; then
     echo '--storage makes network namespaces: be root' >&2
     exit 2
@@ -63,7 +76,10 @@ failures=()
 say() { printf '\n== %s\n' "$*"; }
 
 finish() {
-    [ -z "$left_out" ] || say "storage: NOT RUN, it takes root"
+    local layer
+    for layer in "${left_out[@]}"; do
+        say "$layer"
+    done
     if [ ${#failures[@]} -gt 0 ]; then
         say 'failed:'
         printf '%s\n' "${failures[@]}"
@@ -155,6 +171,13 @@ run_lint() {
     fi
 }
 
+# Whether there is time for one more layer.
+in_time() {
+    [ -z "$minutes" ] || [ "$SECONDS" -lt $((10#$minutes * 60)) ] && return
+    left_out+=("$1: NOT RUN, $minutes minutes were over")
+    return 1
+}
+
 # Each layer gets an empty repository of results of its own, so that what is counted is this run.
 run_tests() {
     local name=$1 status=0 counts good=0 bad=0 skipped=0
@@ -185,8 +208,8 @@ run_tests() {
 prepare_system
 prepare_git 'No git history here: the version is taken to be 0.0.0. The lint needs a git repository.'
 prepare_tox
-[ -n "$lint" ] && run_lint pep8
-[ -n "$unit" ] && run_tests py3
-[ -n "$functional" ] && run_tests functional
-[ -n "$storage" ] && run_tests storage
+[ -n "$lint" ] && in_time lint && run_lint pep8
+[ -n "$unit" ] && in_time unit && run_tests py3
+[ -n "$functional" ] && in_time functional && run_tests functional
+[ -n "$storage" ] && in_time storage && run_tests storage
 finish
