@@ -8,6 +8,7 @@ import atexit
 import contextlib
 import os
 import pathlib
+import random
 import tempfile
 import unittest
 
@@ -17,9 +18,17 @@ from tests.lab import fresh
 from tests.lab import lab
 from tests.lab import vmha
 
+ALL = os.environ.get('VMHA_ALL', '') not in ('', '0')
+SEED = os.environ.get('VMHA_SEED', '1')
 #: For tests that continuous integration has no time for.
-all_only = unittest.skipUnless(os.environ.get('VMHA_ALL', '') not in ('', '0'),
-                               'takes minutes: VMHA_ALL=1 or tools/run_tests.sh --all runs it')
+all_only = unittest.skipUnless(
+    ALL, 'takes minutes: VMHA_ALL=1 or tools/run_tests.sh --all runs it')
+
+
+def sample(things, count):
+    """So many of them, others with another VMHA_SEED; with VMHA_ALL=1 all of them, in order."""
+    return things if ALL else random.Random(SEED).sample(things, count)
+
 
 _lab = None
 

@@ -75,7 +75,7 @@ class BadMessageTest(base.LabTest):
         self.assertIn('is alive', said[self.SOURCE][1])
         self.assertIn('holds no instances', said[self.SPARE][1])
         self.assertEqual({'dismissed'}, {state for state, _ in said.values()})
-        self.assertEqual(3, [f for f in self.store.failures() if f.host == self.SOURCE][0].repeats)
+        self.assertEqual(3, self.reports()[0].repeats)
         self.assertEqual([], self.store.recoveries())
         self.assertFalse(self.cloud.service(self.SOURCE)['forced_down'])
         self.assertEqual([], [r for r in self.cloud.migrations(self.SOURCE)

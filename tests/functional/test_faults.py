@@ -7,7 +7,6 @@ table in the documents is made of it.
 
 import datetime
 import os
-import random
 
 from tests.functional import base
 from tests.lab import cases
@@ -16,19 +15,11 @@ from tests.lab import vmha
 from tests.lab import watch
 
 SAMPLE = 2
-SEED = os.environ.get('VMHA_SEED', '1')
 # Where every guest comes back as it was, nothing is stopped or started.
 ONCE = [(call, fault) for call in fault_proxy.CALLS if call not in ('stop', 'start')
         for fault in fault_proxy.FAULTS]
 FOR_EVER = [(call, fault) for call in ('evacuate', 'show server')
             for fault in fault_proxy.FAULTS]
-
-
-def chosen(cells):
-    """All of them, or a sample."""
-    if os.environ.get('VMHA_ALL') == '1':
-        return cells
-    return random.Random(SEED).sample(cells, SAMPLE)
 
 
 class FaultTest(base.LabTest):
@@ -77,11 +68,11 @@ class FaultTest(base.LabTest):
 
     def each(self, cells, one):
         kept = cases.Cases(os.environ.get('VMHA_FAULTS'))
-        for call, fault in chosen(cells):
+        for call, fault in base.sample(cells, SAMPLE):
             name = self._testMethodName, call, fault
             if kept.done(*name):
                 continue
-            with self.subTest(call=call, fault=fault, seed=SEED):
+            with self.subTest(call=call, fault=fault, seed=base.SEED):
                 kept.keep(one(call, fault), *name)
             self.again()
 

@@ -4,28 +4,24 @@ One moment of each fault; another one with VMHA_SEED, which takes two minutes wh
 call for good. All of them, by hand: ``bench faults``.
 """
 
-import os
 import unittest
 
 from tests.functional import base
 from tests.lab import faults
 from tests.lab import survival
 
-SEED = os.environ.get('VMHA_SEED', '1')
-
 
 class SurvivalTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ground = survival.Ground(base.the_lab(), settings={
-            'recovery.move_timeout': 60})
+        cls.ground = survival.Ground(base.the_lab(), settings={'recovery.move_timeout': 60})
         cls.addClassCleanup(cls.ground.end)
         cls.ground.begin()
 
     def survive(self, name, number=0):
         """A case without problems; returns it."""
-        case = self.ground.case(faults.FAULTS[name], faults.moment(name, number, SEED))
+        case = self.ground.case(faults.FAULTS[name], faults.moment(name, number, base.SEED))
         self.assertEqual([], case['problems'], case)
         self.assertEqual(survival.SERVERS, case['recovered'] + len(case['named']), case)
         return case

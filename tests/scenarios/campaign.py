@@ -46,8 +46,8 @@ def run(folder, first, last, jobs=1, say=print):
 
 def try_part(folder, first, last):
     """Try a range of seeds, and write what came of it; returns that."""
-    found = dict(first=first, last=last, commit=_commit(), steps=0, kills=0, happened={},
-                 failed=[])
+    found = dict(first=first, last=last, commits={_commit(): last - first + 1}, steps=0,
+                 kills=0, happened={}, failed=[])
     began, happened = time.process_time(), collections.Counter()
     for case in explore.explore_all(range(first, last + 1)):
         found['steps'] += case.steps
@@ -73,7 +73,7 @@ def summary(folder, first=1, last=float('inf')):
     happened, commits = collections.Counter(), collections.Counter()
     for part in parts:
         happened.update(part['happened'])
-        commits.update(part.get('commits') or {part['commit']: part['last'] - part['first'] + 1})
+        commits.update(part['commits'])
     return dict(
         first=min((p['first'] for p in parts), default=0),
         last=max((p['last'] for p in parts), default=0),

@@ -49,10 +49,11 @@ class Memory(store.Store):
 
     def __init__(self):
         super().__init__(None, connection='sqlite://')
-        self._kept, self._pending, self._steps, self._idle = {}, [], {}, None
+        self._kept, self._pending, self._steps = {}, [], {}
         self._template = _template()
         self._engine = self._manager.writer.get_engine()
         sa.event.listen(self._engine, 'before_cursor_execute', self._on_statement)
+        self._connection = self._engine.connect()   # kept: to check one out takes long
 
     def reset(self, clock, hear):
         """Become the empty database of another world."""
@@ -75,28 +76,20 @@ class Memory(store.Store):
 
     # -- sessions, without what the base's do for databases that others use as well ---------------
     @contextlib.contextmanager
-    def _connected(self):
-        """The connection that is kept; one that is made where that is in use."""
-        connection, self._idle = self._idle or self._engine.connect(), None
-        connection.info['in_transaction'] = True    # what oslo.db would begin, in its own way
-        try:
-            yield connection
-        finally:
-            self._idle = connection
-
-    @contextlib.contextmanager
     def reading(self):
         """As the base's."""
-        with self._connected() as connection, orm.Session(connection) as session:
+        self._connection.info['in_transaction'] = True  # or oslo.db begins one
+        with orm.Session(self._connection) as session:
             yield session
 
     @contextlib.contextmanager
     def _session(self, mode):
-        with self._connected() as connection:
-            connection.connection.driver_connection.execute('BEGIN')
-            with orm.Session(connection, expire_on_commit=False) as session:
-                yield session
-                session.commit()
+        self._connection.info['in_transaction'] = True  # what oslo.db would begin, in its own way
+        with orm.Session(self._connection, expire_on_commit=False) as session:
+            session.connection()        # it ends what is begun, also where nothing is asked
+            self._connection.connection.driver_connection.execute('BEGIN')
+            yield session
+            session.commit()
 
     @contextlib.contextmanager
     def _writer(self):

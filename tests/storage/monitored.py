@@ -111,7 +111,7 @@ class MonitoredTest(base.StorageTest):
     def _done(self):
         recovery = self.recovery()
         if recovery is None:
-            waiting = [f for f in self.store.failures() if f.host == self.SOURCE]
+            waiting = self.reports()
             return 'nothing' if not waiting else f'nothing: the report is {waiting[-1].state}'
         fence, = [s for s in self.store.steps(recovery.id, 'fence') if s.state == 'done'][:1]
         moved = [m for m in self.moves().values() if m.state == 'moved']

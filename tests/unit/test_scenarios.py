@@ -414,7 +414,7 @@ class CampaignTest(unittest.TestCase):
                                             (other, 1001, 1500, 'b')):
             folder.mkdir(exist_ok=True)
             (folder / f'{first}-{last}.json').write_text(json.dumps(
-                {**part, 'first': first, 'last': last, 'commit': commit}))
+                {**part, 'first': first, 'last': last, 'commits': {commit: last - first + 1}}))
         (other / '1-600.json').write_text(json.dumps(campaign.summary(one)))
         found = campaign.summary(other)
         self.assertEqual((1, 1500, 1100, 30), tuple(
